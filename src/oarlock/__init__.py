@@ -1,0 +1,1 @@
+"""Oarlock: replicated state machines for Python, on Raft."""

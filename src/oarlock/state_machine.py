@@ -1,0 +1,37 @@
+"""What a user implements to have it replicated."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from oarlock.types import Command, Index
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """Where in the log a batch stands: all that apply may know of the outside."""
+
+    index: Index
+    time_ms: int
+    """Log time, milliseconds since the cluster began: the only clock that apply may use."""
+
+
+class StateMachine(Protocol):
+    """A deterministic state machine: the same commands in the same order give the same state everywhere.
+
+    ``apply`` runs on every replica and again after a restart, so it must depend on its arguments and the
+    state alone: no clock, no randomness, no iteration over a ``set``. An exception out of ``apply`` or
+    ``query`` is a bug and stops the replica; refuse a command by *returning* a value that says so.
+    """
+
+    def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
+        """Execute the commands in order; return one result for each. Results stay on this replica."""
+        ...
+
+    def query(self, queries: Sequence[Any]) -> Sequence[Any]:
+        """Answer the queries from the present state, one result for each, changing nothing.
+
+        A result may be a generator: the node then runs it step by step between turns, so that a long
+        answer does not stall the event loop, and takes its return value as the result.
+        """
+        ...

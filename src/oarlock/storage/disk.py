@@ -1,0 +1,78 @@
+"""The Disk seam: all that storage may ask of a disk, and what each call promises.
+
+Contract. What ``write_at`` wrote may be lost, torn at sector borders, or half there after a power failure, in any
+order, until a ``sync`` of that file that began after it has returned. A name (create, rename, remove) is durable
+once ``sync_directory`` of its directory has returned. An error from ``write_at`` or ``sync`` says nothing about
+what reached the disk: the caller must stop using the file (see docs/architecture.md, durability).
+"""
+
+from typing import Protocol
+
+SECTOR_BYTES = 4096
+"""Unit that a disk writes whole or not at all; frames start at multiples of it."""
+
+
+class File(Protocol):
+    """An open file. Offsets and sizes are bytes."""
+
+    async def read_at(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
+        ...
+
+    async def write_at(self, offset: int, data: bytes, *, sync: bool = False) -> None:
+        """Write all of ``data``; with ``sync``, also make the file's data durable, in one hop."""
+        ...
+
+    async def sync(self) -> None:
+        """Make all data written before the call durable (fdatasync)."""
+        ...
+
+    async def preallocate(self, size: int) -> None:
+        """Make the file ``size`` bytes of durable zeros, so that later writes change no metadata."""
+        ...
+
+    async def truncate(self, size: int) -> None:
+        """Cut the file to ``size`` bytes."""
+        ...
+
+    async def size(self) -> int:
+        """The file's present size."""
+        ...
+
+    async def close(self) -> None:
+        """Release the file. Does not sync."""
+        ...
+
+
+class Lock(Protocol):
+    """Held until released or until the process ends."""
+
+    def release(self) -> None: ...
+
+
+class Disk(Protocol):
+    """A file system, as far as storage needs one. Paths are strings; errors are ``OSError``."""
+
+    async def open(self, path: str, *, create: bool = False) -> File:
+        """Open an existing file, or with ``create`` make a new one (an error if it exists)."""
+        ...
+
+    async def rename(self, source: str, target: str) -> None: ...
+
+    async def remove(self, path: str) -> None: ...
+
+    async def list(self, directory: str) -> list[str]:
+        """Names in the directory, sorted."""
+        ...
+
+    async def exists(self, path: str) -> bool: ...
+
+    async def make_directory(self, path: str) -> None:
+        """Make the directory and missing parents; no error if it exists."""
+        ...
+
+    async def sync_directory(self, directory: str) -> None: ...
+
+    def lock(self, path: str) -> Lock | None:
+        """Take an exclusive lock on the file at ``path`` (made if missing), or None if another holds it."""
+        ...
