@@ -18,7 +18,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     term: Term
 
 
-class AppendEntries(Message, tag=1):
+class AppendEntries(Message, frozen=True, array_like=True, gc=False, tag=1):
     """Leader to follower: these entries follow (prev_index, prev_term). Empty: a heartbeat or a read round."""
 
     beat: Beat
@@ -30,14 +30,14 @@ class AppendEntries(Message, tag=1):
     entries: tuple[Entry, ...]
 
 
-class AppendAck(Message, tag=2):
+class AppendAck(Message, frozen=True, array_like=True, gc=False, tag=2):
     """Follower to leader: you were my leader when I handled ``beat``; my log matches yours, durably, to ``match``."""
 
     beat: Beat
     match: Index
 
 
-class AppendReject(Message, tag=3):
+class AppendReject(Message, frozen=True, array_like=True, gc=False, tag=3):
     """Follower to leader: you are my leader (so the beat counts), but my log does not match at ``prev_index``."""
 
     beat: Beat
@@ -47,7 +47,7 @@ class AppendReject(Message, tag=3):
     hint_term: Term
 
 
-class PreVote(Message, tag=4):
+class PreVote(Message, frozen=True, array_like=True, gc=False, tag=4):
     """Would you vote for me in ``term``? Changes nothing at either side (thesis, section 9.6)."""
 
     last_index: Index
@@ -56,13 +56,13 @@ class PreVote(Message, tag=4):
     """The sender found its leader's process gone; the receiver should look for itself at once."""
 
 
-class PreVoteReply(Message, tag=5):
+class PreVoteReply(Message, frozen=True, array_like=True, gc=False, tag=5):
     """Answer to a PreVote: granted repeats its term; refused carries the voter's own."""
 
     granted: bool
 
 
-class RequestVote(Message, tag=6):
+class RequestVote(Message, frozen=True, array_like=True, gc=False, tag=6):
     """Candidate to voter (paper, figure 2). Sent only after the candidate's own term and vote are durable."""
 
     last_index: Index
@@ -71,7 +71,7 @@ class RequestVote(Message, tag=6):
     """The leader asked for this election (thesis, section 3.10): leader stickiness does not apply."""
 
 
-class RequestVoteReply(Message, tag=7):
+class RequestVoteReply(Message, frozen=True, array_like=True, gc=False, tag=7):
     """Voter to candidate, sent only after the vote is durable."""
 
     granted: bool
@@ -79,11 +79,11 @@ class RequestVoteReply(Message, tag=7):
     """Of the voter's data directory, so that the first leader can fix everyone's in the first entry."""
 
 
-class TimeoutNow(Message, tag=8):
+class TimeoutNow(Message, frozen=True, array_like=True, gc=False, tag=8):
     """Leader to a caught-up follower: stand for election now (thesis, section 3.10)."""
 
 
-class StaleTerm(Message, tag=9):
+class StaleTerm(Message, frozen=True, array_like=True, gc=False, tag=9):
     """Answer to a message of an old term: its sender must move on to this one, or neither gets unstuck."""
 
 
