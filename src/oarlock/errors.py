@@ -19,9 +19,7 @@ class NotLeader(NotExecuted):
     """This replica does not lead. ``leader`` is the leader's id if it is known. Safe to retry there."""
 
     def __init__(self, leader: ReplicaId | None = None) -> None:
-        super().__init__(
-            f"not the leader; replica {leader} is" if leader else "not the leader, and none is known"
-        )
+        super().__init__(f"not the leader; replica {leader} is" if leader else "not the leader, and none is known")
         self.leader = leader
 
 

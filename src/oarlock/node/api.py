@@ -53,7 +53,8 @@ class Replica(Protocol):
         """Replicate the group; ``size_bytes`` is about the sum of its commands' sizes.
 
         The group stays together: its commands are applied in order with nothing between them.
-        A group may hold up to 1 MiB, or a single command up to ``MAX_COMMAND_BYTES``. Never calls the sink before it returns.
+        A group holds up to 1 MiB, or one command of up to ``MAX_COMMAND_BYTES``. Never calls the sink before it
+        returns.
         Returns False when the replica holds more than it likes: the caller should stop reading from its client
         until the callback given to :meth:`when_writable` is called. The group is taken in either case.
         """
