@@ -1,0 +1,10 @@
+"""Raft's decisions, and nothing else: no I/O, no asyncio, no threads, no clocks, no randomness of its own.
+
+Same inputs, same outputs. Start reading at ``raft.py``.
+"""
+
+from oarlock.core.config import Config
+from oarlock.core.raft import CoreStatus, Raft, Restored
+from oarlock.core.ready import Persist, ReadConfirmed, ReadRefused, Ready
+
+__all__ = ["Config", "CoreStatus", "Persist", "Raft", "ReadConfirmed", "ReadRefused", "Ready", "Restored"]

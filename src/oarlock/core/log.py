@@ -1,0 +1,110 @@
+"""The log in memory: a base, the entries after it, and how far they are durable.
+
+Only what is true of a log alone lives here: matching, truncating, conflict hints, durability. Who may append or
+commit is decided in ``replication.py``.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from oarlock.core.invariants import LOG_IS_CONTIGUOUS
+from oarlock.types import Entry, Index, Term
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """What one persist makes durable; handed back through ``Raft.persisted`` once it is.
+
+    ``epoch`` tells apart two entries that stood at the same place before and after a truncation: the completion of
+    an fsync from before a truncation says nothing of what was written after it, even at an equal (index, term).
+    """
+
+    epoch: int
+    index: Index
+    term: Term
+    """The current term that became durable, not the last entry's."""
+    vote: int
+
+
+class Log:
+    """Entries ``base_index + 1 .. last_index``. Terms never decrease along it."""
+
+    def __init__(self, base_index: Index, base_term: Term, entries: Iterable[Entry] = ()) -> None:
+        self.base_index = base_index
+        self.base_term = base_term
+        self._entries: list[Entry] = list(entries)
+        LOG_IS_CONTIGUOUS.require(base_index, base_term, self._entries)
+        self.last_index = Index(base_index + len(self._entries))
+        self.last_term = self._entries[-1].term if self._entries else base_term
+        self.durable_index = self.last_index
+        """Everything up to here is on this replica's disk. Recovered entries are (durability.md, recovery)."""
+        self.handed_index = self.last_index
+        """Everything up to here has been handed out to be persisted."""
+        self.epoch = 0
+        """Raised by every truncation."""
+
+    def term_at(self, index: Index) -> Term | None:
+        """The term of the entry at ``index``, or None if it is not in this log (any more)."""
+        position = index - self.base_index
+        if position == 0:
+            return self.base_term
+        if 0 < position <= len(self._entries):
+            return self._entries[position - 1].term
+        return None
+
+    def between(self, first: int, last: int) -> list[Entry]:
+        """The entries ``first .. last``, both included."""
+        return self._entries[first - self.base_index - 1 : last - self.base_index]
+
+    def batch_from(self, first: Index, max_bytes: int) -> tuple[list[Entry], int]:
+        """Entries from ``first`` on, up to ``max_bytes`` of payload but at least one; and their payload bytes."""
+        start = first - self.base_index - 1
+        entries = self._entries
+        size, end = 0, start
+        while end < len(entries) and (end == start or size + len(entries[end].payload) <= max_bytes):
+            size += len(entries[end].payload)
+            end += 1
+        return entries[start:end], size
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Append entries that directly follow the last one."""
+        LOG_IS_CONTIGUOUS.require(self.last_index, self.last_term, entries)
+        self._entries.extend(entries)
+        self.last_index = Index(self.last_index + len(entries))
+        self.last_term = entries[-1].term
+
+    def truncate_from(self, index: Index) -> None:
+        """Drop the entry at ``index`` and all after it. The caller has shown that it conflicts with the leader's."""
+        del self._entries[index - self.base_index - 1 :]
+        self.last_index = Index(index - 1)
+        self.last_term = self._entries[-1].term if self._entries else self.base_term
+        self.durable_index = min(self.durable_index, self.last_index)
+        self.handed_index = min(self.handed_index, self.last_index)
+        self.epoch += 1
+
+    def is_up_to_date(self, last_index: Index, last_term: Term) -> bool:
+        """Whether a log that ends so is at least as up to date as this one: by term, then by index (paper, 5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    def agreement_hint(self, index: Index, term: Term) -> Index:
+        """The highest index up to ``index`` at which this log may agree with one whose entry there has ``term``.
+
+        Terms never decrease along a log, so no entry of this log with a greater term can be in the other at or
+        before that index: one answer skips whole terms of conflict instead of one entry (paper, end of 5.3).
+        """
+        at = min(index, self.last_index)
+        while at > self.base_index and (self.term_at(at) or 0) > term:
+            at = Index(at - 1)
+        return at
+
+    def take_unpersisted(self) -> tuple[Entry, ...]:
+        """The entries not yet handed out to be persisted; they count as handed out from now on."""
+        entries = tuple(self.between(self.handed_index + 1, self.last_index))
+        self.handed_index = self.last_index
+        return entries
+
+    def made_durable(self, mark: Mark) -> None:
+        """Take note that what ``mark`` stands for is on disk. A mark from before a truncation counts for nothing:
+        the rewriting that followed it has a mark of its own."""
+        if mark.epoch == self.epoch:
+            self.durable_index = max(self.durable_index, mark.index)

@@ -1,0 +1,85 @@
+"""What a leader knows of one follower: how far its log matches, what is on its way, which beats it echoed."""
+
+from collections import deque
+
+from oarlock.core.invariants import BEATS_GROW, MATCH_IS_MONOTONIC
+from oarlock.types import Beat, Index
+
+
+class Progress:
+    """A follower starts by being *probed*: one message at a time, until one is accepted and shows where the logs
+    agree. From then on it is *pipelined*: entries are sent as they come, within a window."""
+
+    def __init__(self, next_index: Index, now: float) -> None:
+        self.match = Index(0)
+        """Highest index known to be durable at the follower and equal to ours."""
+        self.next = next_index
+        """Index of the next entry to send; everything from match to here is on its way, or guessed."""
+        self.probing = True
+        self.probe_sent = False
+        """While probing: a message is out, and the next waits for its answer or for a heartbeat."""
+        self._inflight: deque[tuple[Index, int]] = deque()
+        self._inflight_bytes = 0
+
+        self.echoed = Beat(0)
+        """Highest beat it has echoed in this term."""
+        self.echoed_at = now
+        """When its last echo arrived; on winning, a grace as if it had just done so."""
+        self.commit_sent = Index(0)
+        """Highest commit index it was sent."""
+        self.restarted = False
+        """It has come back with a new boot and has acknowledged nothing since."""
+
+    def echo(self, beat: Beat, newest: Beat, now: float) -> None:
+        """It handled a message of ours that carried ``beat``."""
+        BEATS_GROW.require(beat, newest)
+        self.echoed = max(self.echoed, beat)
+        self.echoed_at = now
+
+    def window_open(self, max_messages: int, max_bytes: int) -> bool:
+        """Whether more entries may be sent now."""
+        if self.probing:
+            return not self.probe_sent
+        return len(self._inflight) < max_messages and self._inflight_bytes < max_bytes
+
+    def sent(self, last_index: Index, size_bytes: int) -> None:
+        """Entries up to ``last_index`` are on their way."""
+        if self.probing:
+            self.probe_sent = True
+            return
+        self.next = Index(last_index + 1)
+        self._inflight.append((last_index, size_bytes))
+        self._inflight_bytes += size_bytes
+
+    def acknowledged(self, match: Index) -> bool:
+        """It holds everything up to ``match``, durably. True if that is news. Delayed repeats change nothing."""
+        before = self.match
+        self.match = max(self.match, match)
+        self.next = max(self.next, Index(self.match + 1))
+        MATCH_IS_MONOTONIC.require(before, self.match, self.next)
+        while self._inflight and self._inflight[0][0] <= self.match:
+            self._inflight_bytes -= self._inflight.popleft()[1]
+        if self.probing and match >= self.next - 1:
+            self.probing = False
+            self.restarted = False
+        return self.match > before
+
+    def rejected_is_stale(self, prev_index: Index) -> bool:
+        """Whether a rejection at ``prev_index`` answers a message that no longer matters: it matched since, or
+        another was sent while probing. Following it would take ``next`` below ``match`` or back and forth."""
+        return prev_index <= self.match or (self.probing and prev_index != self.next - 1)
+
+    def probe_from(self, next_index: Index) -> None:
+        """Go back to probing, from ``next_index`` but never at or below what is known to match."""
+        self.next = max(next_index, Index(self.match + 1))
+        self.probing = True
+        self.probe_sent = False
+        self._inflight.clear()
+        self._inflight_bytes = 0
+
+    def reset(self, next_index: Index) -> None:
+        """It has come back with a new boot: forget what its former life acknowledged, and ask."""
+        self.match = Index(0)
+        self.restarted = True
+        self.commit_sent = Index(0)
+        self.probe_from(next_index)

@@ -1,0 +1,61 @@
+"""Hand-over: a leader gives its leadership to a voter that is caught up (thesis, section 3.10).
+
+From the start of a hand-over nothing new is appended, so that the target can catch up; if the target has not taken
+over within an election timeout, the leader goes on leading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oarlock.core import election
+from oarlock.core.messages import TimeoutNow
+from oarlock.core.roles import Follower, Leader, Transfer
+
+if TYPE_CHECKING:
+    from oarlock.core.raft import Raft
+    from oarlock.types import ReplicaId
+
+
+def start(raft: Raft, leader: Leader, target: ReplicaId | None) -> bool:
+    """Begin, to ``target`` or to the voter that is furthest; False if there is none that could take over now."""
+    if leader.transfer is None:
+        candidates = [voter for voter in raft.configuration.voters if _could_take_over(raft, leader, voter)]
+        if target is None:
+            target = max(candidates, key=lambda voter: leader.progress[voter].match, default=None)
+        if target not in candidates or target is None:
+            return False
+        leader.transfer = Transfer(target, raft.now + raft.config.election_min_s)
+    proceed(raft, leader)
+    return True
+
+
+def proceed(raft: Raft, leader: Leader) -> None:
+    """Once the target holds every entry, ask it to stand."""
+    transfer = leader.transfer
+    if transfer and not transfer.sent and leader.progress[transfer.target].match == raft.log.last_index:
+        transfer.sent = True
+        raft.send(transfer.target, TimeoutNow(raft.term))
+
+
+def timeout(raft: Raft, leader: Leader) -> None:
+    """The target did not make it in time: lead on."""
+    if leader.transfer and raft.now >= leader.transfer.deadline:
+        leader.transfer = None
+
+
+def on_timeout_now(raft: Raft, sender: ReplicaId, message: TimeoutNow) -> None:
+    """The leader wants this replica to take over: stand at once, without a pre-vote, over everyone's stickiness."""
+    if isinstance(raft.role, Follower) and raft.role.leader == sender and election.may_stand(raft):
+        election.campaign(raft, transfer=True)
+
+
+def _could_take_over(raft: Raft, leader: Leader, voter: ReplicaId) -> bool:
+    """A voter that answers, is being pipelined to, and was not just restarted."""
+    progress = leader.progress.get(voter)
+    return (
+        progress is not None
+        and not progress.probing
+        and not progress.restarted
+        and raft.now - progress.echoed_at < 3 * raft.config.heartbeat_s
+    )
