@@ -1,0 +1,46 @@
+# Everything a newcomer or a CI machine runs. `make help` lists it; nothing has to be installed by hand.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Fill .venv with Oarlock and its tools (needs Python 3.11 or newer)
+
+# The stamp is newer than pyproject.toml when .venv holds what it asks for, so a second run needs no network.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Oarlock needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.11 install" >&2; exit 1; }
+	@echo "Filling $(VENV) (once; about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,test,dev]'
+	@touch $@
+
+demo: $(STAMP) ## Three replicas, load, kill -9 of the leader, recovery: what clients notice
+	@$(BIN)/python examples/demo.py
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(STAMP) ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Compare with one redis-server by redis-benchmark; ARGS="--help" lists the options
+	@$(BIN)/python bench/against_redis.py $(ARGS)
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
