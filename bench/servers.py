@@ -1,0 +1,117 @@
+"""The two systems under comparison, as processes of this machine on free ports: a cluster and one Redis."""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+START_TIMEOUT_S = 60.0
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """Something that speaks Redis at a port, and the processes that it takes to answer there."""
+
+    def __init__(self, name: str, port: int, pids: list[int]) -> None:
+        self.name = name
+        self.port = port
+        self._pids = pids
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=30)
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time, user and system, that all its processes have used."""
+        return sum(_cpu_ticks(pid) for pid in self._pids) / CLOCK_TICKS
+
+
+@contextmanager
+def cluster(directory: Path, at: str) -> Iterator[Server]:
+    """Three replicas under ``oarlock local``; clients talk to the ``leader`` or to a ``follower``."""
+    command = [sys.executable, "-m", "oarlock", "local", "--data-dir", str(directory)]
+    for option in ("--redis-port", "--raft-port", "--http-port"):
+        command += [option, str(free_port(3))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            if line == "ready\n":
+                break
+            lines.append(line)
+        else:
+            sys.exit("the cluster did not start:\n" + "".join(lines))
+        replicas: list[dict[str, Any]] = json.loads((directory / "cluster.json").read_text())["replicas"]
+        ports = {replica["id"]: int(replica["redis"].rpartition(":")[2]) for replica in replicas}
+        with redis.Redis(port=ports[1]) as client:
+            leader = dict(client.info("raft"))["leader_id"]
+        chosen = leader if at == "leader" else next(replica for replica in ports if replica != leader)
+        yield Server("oarlock", ports[chosen], [replica["pid"] for replica in replicas])
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@contextmanager
+def redis_server(directory: Path) -> Iterator[Server]:
+    """One ``redis-server`` that makes every write durable before it answers, and takes no snapshots meanwhile."""
+    port = free_port(1)
+    directory.mkdir()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
+    command += ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        server = Server("redis", port, [process.pid])
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                with server.client() as client:
+                    client.ping()
+                break
+            except redis.ConnectionError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    sys.exit("redis-server did not start")
+                time.sleep(0.05)
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def require(*programs: str) -> None:
+    """Exit with a sentence if one of the programs is not installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            sys.exit(f"{program} is not installed; it comes with Redis (Debian: apt-get install redis-server)")
+
+
+def free_port(in_a_row: int) -> int:
+    """First port of a free range, below those that the system hands to clients."""
+    while True:
+        base = random.randrange(20000, 32000)
+        if all(_is_free(port) for port in range(base, base + in_a_row)):
+            return base
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
