@@ -1,0 +1,90 @@
+"""Applies committed entries to the state machine and answers queries from it.
+
+Whatever the state machine raises is an error of this machine or a bug, never a result: it stops the replica.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from types import GeneratorType
+from typing import Any
+
+from oarlock.errors import ReplicaFailed
+from oarlock.node.batch import decode_batch
+from oarlock.node.reads import QueryGroup
+from oarlock.node.writes import Writes
+from oarlock.state_machine import Position, StateMachine
+from oarlock.types import Entry, EntryKind, Index, Slice
+
+
+class Applier:
+    """The only one who touches the state machine."""
+
+    def __init__(self, machine: StateMachine, writes: Writes) -> None:
+        self._machine = machine
+        self._writes = writes
+        self._decoded: dict[Index, tuple[Slice, ...]] = {}
+        """Batches that this replica proposed itself and need not decode again."""
+        self._long_answers: deque[tuple[list[Any], QueryGroup]] = deque()
+
+    def proposed(self, index: Index, slices: Sequence[Slice]) -> None:
+        """Keep the slices of an entry that this replica encoded itself."""
+        self._decoded[index] = tuple(slices)
+
+    def leadership_ended(self) -> None:
+        """Other entries may come to stand at the indexes proposed here."""
+        self._decoded.clear()
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """Apply the entries in order; own slices answer their clients."""
+        writes = self._writes
+        for entry in entries:
+            writes.term_applied(entry.term)
+            if entry.kind == EntryKind.BATCH:
+                slices = self._decoded.pop(entry.index, None) or decode_batch(entry.payload)
+                at = Position(entry.index, entry.time_ms)
+                for piece in slices:
+                    try:
+                        results = self._machine.apply(piece.commands, at)
+                    except Exception as error:
+                        raise ReplicaFailed(
+                            f"the state machine failed to apply entry {entry.index}: {error!r}"
+                        ) from error
+                    writes.applied(piece, entry.term, results)
+            elif entry.kind not in (EntryKind.SENTINEL, EntryKind.CONFIGURATION):
+                raise ReplicaFailed(f"entry {entry.index} is of kind {entry.kind}, which this version does not know")
+
+    def answer(self, group: QueryGroup) -> None:
+        """Answer a group of queries from the present state."""
+        if group.sink is None:
+            return
+        try:
+            results = self._machine.query(group.queries)
+        except Exception as error:
+            raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
+        if GeneratorType in map(type, results):
+            self._long_answers.append((list(results), group))
+        else:
+            group.sink.resolved(results)
+
+    @property
+    def has_long_answers(self) -> bool:
+        """Whether ``step`` has something to do."""
+        return bool(self._long_answers)
+
+    def step(self) -> None:
+        """Go one step on with one answer that is given in steps; a turn takes one, so that none stalls the loop."""
+        results, group = self._long_answers.popleft()
+        for position, result in enumerate(results):
+            if isinstance(result, GeneratorType):
+                try:
+                    next(result)
+                except StopIteration as finished:
+                    results[position] = finished.value
+                except Exception as error:
+                    raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
+                self._long_answers.append((results, group))
+                return
+        if group.sink is not None:
+            group.sink.resolved(results)

@@ -1,0 +1,638 @@
+"""The node: one replica, running. Core, storage, network and state machine, joined in turns.
+
+In one turn of the event loop a node takes every input that has arrived, feeds it to the core, takes one ``Ready``
+and carries it out: send, start the write, apply, answer. Nothing in the core waits, and nothing outside it decides.
+
+    bytes ─► servers ─► Node ─► core.Raft ─► Ready ─┬─► LogWriter   (append, fsync)
+                ▲                  ▲                ├─► Links       (send)
+                │                  │                └─► Applier     (apply, then answer reads)
+                └──── outcomes ────┴──── persisted / received / applied ◄──┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from oarlock.core import Config, Raft, ReadConfirmed, Restored
+from oarlock.core.messages import CoreMessage
+from oarlock.core.ready import Persist, ReadRefused
+from oarlock.errors import (
+    CommandTooLarge,
+    NotExecuted,
+    OarlockError,
+    OutcomeUnknown,
+    Overloaded,
+    ReplicaFailed,
+    ShuttingDown,
+)
+from oarlock.network.links import Links
+from oarlock.network.messages import (
+    OLDEST_PROTOCOL_VERSION,
+    PROTOCOL_VERSION,
+    ForwardSlice,
+    Hello,
+    PeerMessage,
+    ReadReply,
+    ReadRequest,
+    Refusal,
+    SliceExpected,
+)
+from oarlock.network.transport import Network, TcpNetwork
+from oarlock.node.acquaintance import FINAL_REFUSALS, Acquaintance
+from oarlock.node.api import Sink, Status
+from oarlock.node.applier import Applier
+from oarlock.node.batch import BATCH_BYTES, encode_batch
+from oarlock.node.clock import Clock, LoopClock
+from oarlock.node.intake import Intake, command_bytes, slice_bytes
+from oarlock.node.log_writer import LogWriter, Outgoing
+from oarlock.node.reads import QueryGroup, Reads, RemoteRound, Round
+from oarlock.node.turn_timer import TurnTimer
+from oarlock.node.writes import Group, Writes
+from oarlock.state_machine import StateMachine
+from oarlock.storage.disk import Disk, Lock
+from oarlock.storage.identity import Identity, load_identity, record_refusal, take_lock
+from oarlock.storage.os_disk import OsDisk
+from oarlock.storage.wal import DurableState, Wal
+from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, Index, ReplicaId, Slice, Term
+
+log = logging.getLogger("oarlock")
+
+DEFAULT_TIMEOUT_S = 5.0
+"""How long a request may wait before it is answered with an error."""
+COMFORTABLE_BYTES = 16 * BATCH_BYTES
+"""Above this much held, servers are asked to stop reading from their clients."""
+HELD_BYTES = 64 * BATCH_BYTES
+"""Above this much held, writes are refused."""
+TURN_BATCHES = 4
+"""Entries that one turn appends at the most."""
+SWEEP_S = 0.05
+"""How often the deadlines of waiting requests are looked at."""
+
+
+class Node:
+    """A running replica. Make one with :meth:`open`; everything runs on the event loop that it was opened in.
+
+    Any replica serves any request: a follower forwards writes to the leader, and asks it for an index to answer
+    reads from its own state.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        durable: DurableState,
+        wal: Wal,
+        disk: Disk,
+        directory: str,
+        lock: Lock,
+        machine: StateMachine,
+        network: Network,
+        rng: random.Random,
+        clock: Clock,
+        config: Config,
+        redis_address: str,
+        http_address: str,
+    ) -> None:
+        self._clock = clock
+        self._identity = identity
+        self._disk, self._directory, self._lock = disk, directory, lock
+        self._wal = wal
+        self._boot = durable.boot
+        self._nonce = rng.getrandbits(63)
+        self._redis_address, self._http_address = redis_address, http_address
+        self.id = identity.replica
+
+        restored = Restored(
+            durable.term,
+            durable.vote,
+            durable.configuration,
+            durable.base_index,
+            durable.base_term,
+            durable.entries,
+        )
+        self._raft = Raft(self.id, identity.incarnation, config, restored, rng, clock.monotonic_s())
+        self._seen_leadership: tuple[Term, ReplicaId] = (Term(0), NO_REPLICA)
+        self._writes = Writes(self.id, self._boot)
+        self._reads = Reads()
+        self._intake = Intake(Term(0))
+        self._applier = Applier(machine, self._writes)
+        self._writer = LogWriter(wal, self._made_durable, self._fail)
+        self._acquaintance = Acquaintance()
+        self._hellos: dict[ReplicaId, Hello] = {}
+        addresses = {member.id: member.address for member in self._raft.configuration.members}
+        self._links = Links(network, rng, self.id, addresses, self)
+        self._timer = TurnTimer(clock, self._time_passed, config.heartbeat_s / 2, lambda: self._inputs)
+
+        self._loop = asyncio.get_running_loop()
+        self._turn_scheduled = False
+        self._inputs = 0
+        self._sweep_at = float("inf")
+        self._outgoing: dict[ReplicaId, list[PeerMessage]] = {}
+        self._turn_end: list[Callable[[], None]] = []
+        self._when_writable: list[Callable[[], None]] = []
+        self._stopping = False
+        self._stopped = False
+        self.failed: asyncio.Future[ReplicaFailed] = self._loop.create_future()
+        """Done, with the reason, when this replica has met an error that it must not survive."""
+
+    # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    async def open(
+        cls,
+        directory: str,
+        machine: StateMachine,
+        *,
+        listen: str | None = None,
+        redis_address: str = "",
+        http_address: str = "",
+        config: Config | None = None,
+        disk: Disk | None = None,
+        network: Network | None = None,
+        rng: random.Random | None = None,
+        clock: Clock | None = None,
+    ) -> Node:
+        """Start the replica whose initialised data directory this is.
+
+        ``machine`` must be in its initial state: the log is applied to it from the start. ``listen`` is the
+        ``host:port`` for other replicas, by default the member's own address.
+
+        :raises StartupError: with a sentence that says what is wrong and what to do.
+        """
+        disk = disk or OsDisk()
+        lock = await take_lock(disk, directory)
+        try:
+            identity = await load_identity(disk, directory)
+            wal, durable = await Wal.open(disk, directory, identity)
+        except BaseException:
+            lock.release()
+            raise
+        for note in durable.notes:
+            log.warning(note)
+        try:
+            node = cls(
+                identity=identity,
+                durable=durable,
+                wal=wal,
+                disk=disk,
+                directory=directory,
+                lock=lock,
+                machine=machine,
+                network=network or TcpNetwork(),
+                rng=rng or random.Random(),
+                clock=clock or LoopClock(),
+                config=config or Config(),
+                redis_address=redis_address,
+                http_address=http_address,
+            )
+            own = node._raft.configuration.member(node.id)
+            assert own is not None, "an identity names its own replica among the members"
+            await node._links.start(listen or own.address)
+        except BaseException:
+            await wal.close()
+            lock.release()
+            raise
+        log.info(
+            "replica %d of cluster %s started (boot %d) with %d entries up to term %d",
+            node.id, identity.cluster_id, durable.boot, len(durable.entries), durable.term,
+        )  # fmt: skip
+        node._schedule_turn()
+        return node
+
+    async def close(self, timeout_s: float = 3.0) -> None:
+        """Stop: hand leadership over, refuse what is new, let what is under way finish for up to ``timeout_s``."""
+        if self._stopped:
+            return
+        self._stopping = True
+        deadline = self._clock.monotonic_s() + timeout_s
+        await self._until(lambda: not (self._writes or self._reads) or not self._raft.leader, deadline)
+        if self._raft.hand_over(self._clock.monotonic_s()):
+            log.info("replica %d hands its leadership over", self.id)
+            self._schedule_turn()
+            # With two voters the next leader needs this replica's vote: stay until that is durable and sent.
+            await self._until(lambda: self._raft.leader not in (self.id, NO_REPLICA) and self._writer.idle, deadline)
+        await self._stop(ShuttingDown())
+
+    async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
+        """Look at the condition after every turn, until the deadline."""
+        while not condition() and not self._stopped and self._clock.monotonic_s() < deadline:
+            turned = asyncio.Event()
+            self._turn_end.append(turned.set)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await turned.wait()
+            except TimeoutError:
+                return
+
+    async def _stop(self, reason: NotExecuted) -> None:
+        if self._stopped:
+            return
+        self._stopped = self._stopping = True
+        self._timer.cancel()
+        self._writes.fail_all(reason, OutcomeUnknown("the replica stopped before the outcome was known"))
+        self._reads.fail_all(reason)
+        self._end_turn()
+        await self._links.close()
+        if not self.failed.done():
+            await self._writer.close()
+            await self._wal.close()
+        self._lock.release()
+
+    def _fail(self, error: BaseException) -> None:
+        """Fail-stop. Nothing is acknowledged from here on."""
+        if self.failed.done() or self._stopped:
+            return
+        reason = error if isinstance(error, ReplicaFailed) else ReplicaFailed(_sentence(error))
+        log.error("replica %d stops: %s", self.id, reason, exc_info=None if isinstance(error, OSError) else error)
+        self.failed.set_result(reason)
+        self._failing = self._loop.create_task(self._stop(ShuttingDown()))
+
+    # ── what users call ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def propose(self, command: Command, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
+        """Replicate a command and return what the state machine's ``apply`` returned for it on this replica.
+
+        When it returns, the command is durable on a majority and applied here. Cancelling the call leaves the
+        outcome unknown.
+
+        :raises NotExecuted: (a subclass) it was not executed and never will be; safe to retry.
+        :raises OutcomeUnknown: it may have been executed, or may yet be; retry only what is idempotent.
+        """
+        sink = _FutureSink(self._loop)
+        self.submit((command,), command_bytes(command), sink, timeout_s)
+        return (await sink.future)[0]
+
+    async def read(self, query: Any, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
+        """Answer a query from a state that holds every write which had finished when the read began.
+
+        :raises NotExecuted: (a subclass) nothing was read; safe to retry.
+        """
+        sink = _FutureSink(self._loop)
+        self.query((query,), sink, timeout_s)
+        return (await sink.future)[0]
+
+    async def verify_authority(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> Index:
+        """Prove that this replica leads, after the call began, and return the index that a reader must have applied.
+
+        :raises NotLeader: another replica leads, or none; ``leader`` names it if known.
+        :raises TermElapsed: the leadership ended meanwhile.
+        :raises AuthorityTimedOut: no majority answered in time.
+        :raises Overloaded: too many reads are waiting.
+        :raises ShuttingDown: the replica is stopping.
+
+        After each of them nothing was read, and trying again is safe.
+        """
+        if self._stopping:
+            raise ShuttingDown
+        future: asyncio.Future[Index] = self._loop.create_future()
+        now = self._clock.monotonic_s()
+        self._raft.verify_authority(future, now, now + timeout_s)
+        self._schedule_turn()
+        return await future
+
+    # ── what servers call (oarlock.node.api.Replica) ─────────────────────────────────────────────────────────
+
+    def submit(
+        self, commands: Sequence[Command], size_bytes: int, sink: Sink, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> bool:
+        """Replicate a group of commands; see :class:`oarlock.node.api.Replica`."""
+        refusal: NotExecuted | None = None
+        if self._stopping:
+            refusal = ShuttingDown()
+        elif size_bytes > MAX_COMMAND_BYTES:
+            refusal = CommandTooLarge(size_bytes, MAX_COMMAND_BYTES)
+        elif self._writes.held_bytes > HELD_BYTES:
+            refusal = Overloaded("too many writes are waiting")
+        elif not self._writer.has_space:
+            refusal = Overloaded("the disk is full: reads go on, writes are refused until there is room")
+        if refusal is not None:
+            self._loop.call_soon(sink.failed, refusal)
+            return True
+        self._writes.add(Group(commands, size_bytes, sink, self._clock.monotonic_s() + timeout_s))
+        self._schedule_turn()
+        return self._writes.held_bytes < COMFORTABLE_BYTES
+
+    def query(self, queries: Sequence[Any], sink: Sink, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Answer a group of queries linearizably; see :class:`oarlock.node.api.Replica`."""
+        if self._stopping:
+            self._loop.call_soon(sink.failed, ShuttingDown())
+            return
+        self._reads.add(QueryGroup(queries, sink, self._clock.monotonic_s() + timeout_s))
+        self._schedule_turn()
+
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        """Call back once there is room for writes again."""
+        self._when_writable.append(callback)
+        self._schedule_turn()
+
+    def at_turn_end(self, callback: Callable[[], None]) -> None:
+        """Call back once at the end of this turn, or of the next."""
+        self._turn_end.append(callback)
+        self._schedule_turn()
+
+    def status(self) -> Status:
+        """A snapshot of this replica and what it knows of its cluster."""
+        core = self._raft.status()
+        leader_hello = self._hellos.get(core.leader)
+        leader_redis = self._redis_address if core.leader == self.id else ""
+        return Status(
+            replica_id=self.id,
+            role=core.role,
+            term=core.term,
+            leader_id=core.leader,
+            leader_redis=leader_hello.redis_address if leader_hello else leader_redis,
+            commit_index=core.commit_index,
+            applied_index=core.applied_index,
+            last_index=core.last_index,
+            voters=core.voters,
+            boot=self._boot,
+            cluster_id=self._identity.cluster_id,
+            ready=bool(core.leader) and self._raft.log.term_at(core.applied_index) == core.term,
+        )
+
+    # ── what links call (oarlock.network.events.LinkEvents) ──────────────────────────────────────────────────
+
+    def hello(self) -> Hello:
+        """This replica's own hello: only what is durable may stand in it."""
+        last_index = self._raft.log.durable_index
+        return Hello(
+            OLDEST_PROTOCOL_VERSION,
+            PROTOCOL_VERSION,
+            self._identity.cluster_id,
+            self.id,
+            self._identity.incarnation,
+            self._boot,
+            self._nonce,
+            self._raft.persisted_term,
+            self._raft.log.term_at(last_index) or Term(0),
+            last_index,
+            self._redis_address,
+            self._http_address,
+        )
+
+    def examine(self, hello: Hello) -> Refusal | None:
+        """May this peer take part?"""
+        return self._acquaintance.examine(hello, self._raft.configuration)
+
+    def connected(self, peer: ReplicaId, hello: Hello) -> None:
+        """A fresh outbound link: what was sent before may be lost, so send it again."""
+        self._hellos[peer] = hello
+        self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
+        if peer == self._raft.leader:
+            self._send_undecided(peer)
+            self._reads.leader_lost(self._clock.monotonic_s())
+        self._schedule_turn()
+
+    def heard_hello(self, peer: ReplicaId, hello: Hello) -> None:
+        """An inbound link of this peer is up."""
+        self._hellos[peer] = hello
+
+    def disconnected(self, peer: ReplicaId) -> None:
+        """The outbound link is gone."""
+        if peer == self._raft.leader:
+            self._reads.leader_lost(self._clock.monotonic_s())
+
+    def received(self, peer: ReplicaId, messages: list[PeerMessage]) -> None:
+        """A frame of an established link."""
+        if self._stopped:
+            return
+        now = self._clock.monotonic_s()
+        self._inputs += 1
+        try:
+            for message in messages:
+                if isinstance(message, CoreMessage):
+                    self._acquaintance.note(peer, message)
+                    self._raft.receive(peer, message, now)
+                else:
+                    self._received_from_node(peer, message, now)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._schedule_turn()
+
+    def unreachable(self, peer: ReplicaId) -> None:
+        """The peer's process is gone."""
+        self._raft.peer_unreachable(peer, self._clock.monotonic_s())
+        self._schedule_turn()
+
+    def refused(self, peer: ReplicaId, refusal: Refusal) -> None:
+        """A peer will not have this replica. If that is final, it must not come back as it is."""
+        if refusal.code in FINAL_REFUSALS and not self._stopped:
+            self._failing = self._loop.create_task(self._stay_down(peer, refusal))
+
+    async def _stay_down(self, peer: ReplicaId, refusal: Refusal) -> None:
+        text = f"replica {peer} refused this one: {refusal.text}"
+        await record_refusal(self._disk, self._directory, text)
+        self._fail(ReplicaFailed(text))
+
+    def _received_from_node(self, peer: ReplicaId, message: PeerMessage, now: float) -> None:
+        match message:
+            case ForwardSlice():
+                self._intake_for_term().received(peer, message)
+            case SliceExpected(term, boot, number):
+                if term == self._raft.term and boot == self._boot and peer == self._raft.leader:
+                    self._send_undecided(peer, number)
+            case ReadRequest(boot, number):
+                deadline = now + DEFAULT_TIMEOUT_S
+                self._raft.verify_authority(RemoteRound(peer, boot, number), now, deadline)
+            case ReadReply(boot, number, index):
+                if boot == self._boot:  # else it answers a request of this replica's former life
+                    self._reads.request_answered(number, index, now)
+
+    # ── the turn ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled and not self._stopped:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        if self._stopped:
+            return
+        try:
+            self._carry_out(self._clock.monotonic_s())
+        except Exception as error:
+            self._fail(error)
+
+    def _carry_out(self, now: float) -> None:
+        raft, reads = self._raft, self._reads
+        self._notice_leadership(now)
+        if raft.leader == self.id:
+            self._propose(now)
+            reads.form_round()
+            while (round_ := reads.next_for_core(now)) is not None:
+                raft.verify_authority(round_, now, round_.deadline)
+        elif raft.leader and self._links.is_connected(raft.leader):
+            self._forward(raft.leader)
+            reads.form_round()
+            if (number := reads.next_request(now)) is not None:
+                self._queue(raft.leader, ReadRequest(self._boot, number))
+
+        ready = raft.ready()
+        for peer, message in ready.messages:
+            self._queue(peer, message)
+        for outcome in ready.reads:
+            self._decide_read(outcome, now)
+        self._flush()
+        if ready.persist is not None:
+            self._writer.write(ready.persist, ready.messages_after_persist)
+        for peer in ready.probes:
+            self._links.probe(peer)
+        if ready.committed:
+            self._applier.apply(ready.committed)
+            raft.applied(ready.committed[-1].index)
+        for group in reads.take_applied(raft.applied_index):
+            self._applier.answer(group)
+        if self._applier.has_long_answers:
+            self._applier.step()
+
+        self._end_turn()
+        if raft.has_more_to_apply or self._applier.has_long_answers or self._more_to_cut():
+            self._schedule_turn()
+        if self._sweep_at == float("inf") and (self._writes or reads):
+            self._sweep_at = now + SWEEP_S
+        self._timer.set(min(raft.deadline(), self._sweep_at))
+
+    def _notice_leadership(self, now: float) -> None:
+        """React to a new leader or term, once."""
+        leadership = (self._raft.term, self._raft.leader)
+        if leadership == self._seen_leadership:
+            return
+        self._seen_leadership = leadership
+        term, leader = leadership
+        self._applier.leadership_ended()
+        self._reads.leader_lost(now)
+        if leader == self.id:
+            log.info("replica %d leads term %d", self.id, term)
+        elif leader:
+            log.info("replica %d follows replica %d in term %d", self.id, leader, term)
+            self._send_undecided(leader)
+        else:
+            log.info("replica %d knows no leader in term %d", self.id, term)
+
+    def _intake_for_term(self) -> Intake:
+        """The intake of this leadership. One of an earlier term is dropped with what waited in it: those slices can
+        never stand in this term, and their origins learn so from what they apply."""
+        if self._intake.term != self._raft.term:
+            self._intake = Intake(self._raft.term)
+        return self._intake
+
+    def _propose(self, now: float) -> None:
+        """Append what waits here and what followers forwarded, as few entries as the limits allow."""
+        intake = self._intake_for_term()
+        for _ in range(TURN_BATCHES):
+            if not self._raft.can_propose or not self._writer.has_space:
+                return
+            own = self._writes.cut(self._raft.term)
+            slices = [own] if own is not None else []
+            foreign, answers = (
+                intake.take(BATCH_BYTES - (slice_bytes(own) if own is not None else 0)) if intake else ([], [])
+            )
+            for peer, answer in answers:
+                self._queue(peer, answer)
+            slices += foreign
+            if not slices:
+                return
+            self._applier.proposed(self._raft.propose(encode_batch(slices), now), slices)
+
+    def _more_to_cut(self) -> bool:
+        return bool(self._intake) and self._raft.can_propose and self._writer.has_space
+
+    def _forward(self, leader: ReplicaId) -> None:
+        """Cut slices for the leader and send them: a link that cannot take one closes, and all are sent again."""
+        while (piece := self._writes.cut(self._raft.term)) is not None:
+            self._send_slice(leader, piece)
+
+    def _send_undecided(self, leader: ReplicaId, from_number: int = 1) -> None:
+        for piece in self._writes.undecided_slices(self._raft.term, from_number):
+            self._send_slice(leader, piece)
+
+    def _send_slice(self, leader: ReplicaId, piece: Slice) -> None:
+        self._links.send(leader, [ForwardSlice(self._raft.term, piece)], required=True)
+
+    def _decide_read(self, outcome: ReadConfirmed | ReadRefused, now: float) -> None:
+        confirmed = outcome.index if isinstance(outcome, ReadConfirmed) else None
+        match outcome.request:
+            case Round() as round_ if confirmed is not None:
+                self._reads.core_confirmed(round_, confirmed)
+            case Round() as round_:
+                self._reads.core_refused(round_, now)
+            case RemoteRound(peer, boot, number):
+                self._queue(peer, ReadReply(boot, number, confirmed))
+            case asyncio.Future() as future if not future.done():
+                if isinstance(outcome, ReadConfirmed):
+                    future.set_result(outcome.index)
+                else:
+                    future.set_exception(outcome.error)
+
+    def _made_durable(self, persist: Persist, messages_after: Outgoing) -> None:
+        """A write is done: first the messages that waited for it, then the core."""
+        for peer, message in messages_after:
+            self._queue(peer, message)
+        self._flush()
+        self._inputs += 1
+        self._raft.persisted(persist.mark, self._clock.monotonic_s())
+        self._schedule_turn()
+
+    def _queue(self, peer: ReplicaId, message: PeerMessage) -> None:
+        self._outgoing.setdefault(peer, []).append(message)
+
+    def _flush(self) -> None:
+        """One frame for each peer."""
+        outgoing, self._outgoing = self._outgoing, {}
+        for peer, messages in outgoing.items():
+            self._links.send(peer, messages)
+
+    def _end_turn(self) -> None:
+        if self._when_writable and self._writes.held_bytes < COMFORTABLE_BYTES // 2:
+            callbacks, self._when_writable = self._when_writable, []
+            for callback in callbacks:
+                callback()
+        while self._turn_end:
+            callbacks, self._turn_end = self._turn_end, []
+            for callback in callbacks:
+                callback()
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _time_passed(self, now: float) -> None:
+        if self._stopped:
+            return
+        try:
+            if now >= self._sweep_at:
+                self._sweep_at = float("inf")
+                why = "no leader took the write before its deadline" if self._raft.leader else "no leader is known"
+                self._writes.expire(now, why)
+                self._reads.expire(now, bool(self._raft.leader))
+            if now >= self._raft.deadline():
+                self._raft.timeout(now)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._schedule_turn()
+
+
+class _FutureSink:
+    """A sink for one caller that waits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[Sequence[Any]] = loop.create_future()
+
+    def resolved(self, results: Sequence[Any]) -> None:
+        if not self.future.done():
+            self.future.set_result(results)
+
+    def failed(self, error: OarlockError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"its disk failed ({error}); nothing more can be promised. Replace the disk, or the replica"
+    return f"an error of the program: {error!r}"

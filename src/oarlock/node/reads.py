@@ -1,0 +1,185 @@
+"""Linearizable reads at this replica, wherever the leader is.
+
+All queries that arrive in a turn make one :class:`Round`. On the leader a round takes a token of the core; on a
+follower it becomes one request to the leader, which takes a token for it and answers with an index. Once confirmed
+the round waits until that index is applied here, and is answered from this replica's own state. A round that is
+refused has read nothing: it is tried again with the next leader until its deadline.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from oarlock.errors import AuthorityTimedOut, NotExecuted, Unavailable
+from oarlock.node.api import Sink
+from oarlock.types import Boot, Index, ReplicaId
+
+RETRY_S = 0.02
+"""Pause after a refusal, so that a leader that is being replaced is not asked in a tight loop."""
+RESEND_S = 0.25
+"""A request to the leader that is not answered in this time may be lost: ask again, under a fresh number."""
+
+
+class QueryGroup(msgspec.Struct):
+    """Queries that came together, and where their answers go."""
+
+    queries: Sequence[Any]
+    sink: Sink | None
+    deadline: float
+
+
+class Round(msgspec.Struct):
+    """Query groups that are confirmed together."""
+
+    groups: list[QueryGroup]
+    deadline: float
+    """The latest of its groups': each group is answered by its own."""
+    not_before: float = 0.0
+
+
+class RemoteRound(msgspec.Struct, frozen=True):
+    """A follower's request: what a leader's core hands back when the token is decided."""
+
+    peer: ReplicaId
+    boot: Boot
+    number: int
+
+
+class Reads:
+    """All reads that are open at this replica."""
+
+    def __init__(self) -> None:
+        self._arrived: list[QueryGroup] = []
+        self._waiting: deque[Round] = deque()
+        """Rounds that need a leader to ask."""
+        self._asked: dict[int, tuple[Round, float]] = {}
+        """Rounds asked of a remote leader, by request number; and when to ask again."""
+        self._with_core: list[Round] = []
+        self._confirmed: list[tuple[Index, int, Round]] = []
+        """A heap by index: rounds that wait for it to be applied."""
+        self._number = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._arrived or self._waiting or self._asked or self._with_core or self._confirmed)
+
+    def add(self, group: QueryGroup) -> None:
+        """Take a group of queries. It joins those that arrived in the same turn."""
+        self._arrived.append(group)
+
+    def form_round(self) -> None:
+        """Make one round of all that arrived since the last."""
+        if self._arrived:
+            groups, self._arrived = self._arrived, []
+            self._waiting.append(Round(groups, max(group.deadline for group in groups)))
+
+    def next_for_core(self, now: float) -> Round | None:
+        """A round for this replica's own core, which leads; the caller passes it to ``verify_authority``."""
+        round_ = self._next(now)
+        if round_ is not None:
+            self._with_core.append(round_)
+        return round_
+
+    def next_request(self, now: float) -> int | None:
+        """The number of a fresh request to the leader. One is under way at a time; what arrives meanwhile shares
+        the next, so a busy follower asks once per round trip and not once per read."""
+        if self._asked:
+            return None
+        round_ = self._next(now)
+        if round_ is None:
+            return None
+        while self._waiting and self._waiting[0].not_before <= now:
+            other = self._waiting.popleft()
+            round_ = Round(round_.groups + other.groups, max(round_.deadline, other.deadline))
+        self._number += 1
+        self._asked[self._number] = (round_, now + RESEND_S)
+        return self._number
+
+    def request_answered(self, number: int, index: Index | None, now: float) -> None:
+        """The leader confirmed the request, or refused it. A late answer to a number given up is ignored."""
+        asked = self._asked.pop(number, None)
+        if asked is None:
+            return
+        if index is None:
+            self._try_again(asked[0], now)
+        else:
+            self._await(asked[0], index)
+
+    def core_confirmed(self, round_: Round, index: Index) -> None:
+        """This replica's own leadership confirmed the round."""
+        self._with_core = [other for other in self._with_core if other is not round_]
+        self._await(round_, index)
+
+    def core_refused(self, round_: Round, now: float) -> None:
+        """The leadership ended, or the round waited too long: nothing was read."""
+        self._with_core = [other for other in self._with_core if other is not round_]
+        self._try_again(round_, now)
+
+    def leader_lost(self, now: float) -> None:
+        """The leader changed, or the link to it did: requests on their way may be lost. Ask again."""
+        for round_, _ in self._asked.values():
+            self._waiting.append(round_)
+        self._asked.clear()
+
+    def take_applied(self, applied: Index) -> list[QueryGroup]:
+        """Groups that may be answered from the present state."""
+        groups: list[QueryGroup] = []
+        while self._confirmed and self._confirmed[0][0] <= applied:
+            groups += heapq.heappop(self._confirmed)[2].groups
+        return groups
+
+    def expire(self, now: float, leader_known: bool) -> None:
+        """Fail groups whose deadline has passed, and give up requests that were not answered in time."""
+        self.form_round()
+        error: NotExecuted = AuthorityTimedOut() if leader_known else Unavailable("no leader is known to read from")
+        for round_ in self._all_rounds():
+            for group in round_.groups:
+                if group.sink is not None and group.deadline <= now:
+                    sink, group.sink = group.sink, None
+                    sink.failed(error)
+        for number, (round_, resend_at) in list(self._asked.items()):
+            if resend_at <= now:
+                del self._asked[number]
+                self._waiting.append(round_)
+        self._waiting = deque(round_ for round_ in self._waiting if round_.deadline > now)
+        if any(round_.deadline <= now for _, _, round_ in self._confirmed):
+            self._confirmed = [item for item in self._confirmed if item[2].deadline > now]
+            heapq.heapify(self._confirmed)
+
+    def fail_all(self, error: NotExecuted) -> None:
+        """This replica stops. Nothing was read."""
+        self.form_round()
+        for round_ in self._all_rounds():
+            for group in round_.groups:
+                if group.sink is not None:
+                    sink, group.sink = group.sink, None
+                    sink.failed(error)
+        self._waiting.clear()
+        self._asked.clear()
+        self._with_core.clear()
+        self._confirmed.clear()
+
+    def _all_rounds(self) -> list[Round]:
+        return [
+            *self._waiting,
+            *(round_ for round_, _ in self._asked.values()),
+            *self._with_core,
+            *(round_ for _, _, round_ in self._confirmed),
+        ]
+
+    def _next(self, now: float) -> Round | None:
+        if self._waiting and self._waiting[0].not_before <= now:
+            return self._waiting.popleft()
+        return None
+
+    def _await(self, round_: Round, index: Index) -> None:
+        self._number += 1
+        heapq.heappush(self._confirmed, (index, self._number, round_))
+
+    def _try_again(self, round_: Round, now: float) -> None:
+        round_.not_before = now + RETRY_S
+        self._waiting.append(round_)
