@@ -1,0 +1,33 @@
+"""Values that a person types: addresses and lists of members. What they mean is decided elsewhere.
+
+Each function is the ``type`` of a click option: text in, value out, or :class:`click.BadParameter` with a sentence.
+"""
+
+import click
+
+from oarlock.network.address import InvalidAddress, parse_address
+from oarlock.types import ReplicaId
+
+
+def address(text: str) -> str:
+    """``HOST:PORT``, kept as text once it is known to be one."""
+    try:
+        return str(parse_address(text.strip()))
+    except InvalidAddress as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def members(text: str) -> dict[ReplicaId, str]:
+    """``ID=HOST:PORT,ID=HOST:PORT,…`` as a mapping in the order of the ids."""
+    found: dict[ReplicaId, str] = {}
+    for part in text.split(","):
+        digits, equals, place = (piece.strip() for piece in part.partition("="))
+        if not equals or not digits.isascii() or not digits.isdecimal() or int(digits) < 1:
+            raise click.BadParameter(f"{part.strip()!r} is not ID=HOST:PORT with an id of 1 or more.")
+        replica, place = ReplicaId(int(digits)), address(place)
+        if replica in found:
+            raise click.BadParameter(f"replica {replica} is listed twice.")
+        if place in found.values():
+            raise click.BadParameter(f"two replicas have the address {place}.")
+        found[replica] = place
+    return dict(sorted(found.items()))

@@ -1,0 +1,56 @@
+"""What tests of the command line share: running it, free ports, and waiting for a condition."""
+
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+DEADLINE_S = 30.0
+
+
+def oarlock(*arguments: str, timeout_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
+    """Run ``oarlock`` to its end."""
+    command = [sys.executable, "-m", "oarlock", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL)
+
+
+def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and is more than a corpse that nobody has collected."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def ports() -> Callable[[int], int]:
+    """First port of a free range, below those that the system hands to clients."""
+
+    def find(in_a_row: int = 1) -> int:
+        while True:
+            base = random.randrange(20000, 32000)
+            if all(_is_free(port) for port in range(base, base + in_a_row)):
+                return base
+
+    return find
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
