@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oarlock.core import quorum, replication
+from oarlock.core import quorum, replication, transfer
 from oarlock.core.invariants import ONE_VOTE_PER_TERM
 from oarlock.core.membership import encode_configuration
 from oarlock.core.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
@@ -200,11 +200,14 @@ def _with_incarnations(initial: Configuration, incarnations: Mapping[ReplicaId, 
 
 def process_gone(raft: Raft, peer: ReplicaId) -> None:
     """If it was the leader: stop sticking to it, and stand soon. News about a former leader is ignored."""
-    role = raft.role
-    if isinstance(role, Follower) and role.leader == peer:
-        role.leader_dead = True
-        soon = raft.now + raft.rng.uniform(0, raft.config.failover_delay_s)
-        role.election_deadline = min(role.election_deadline, soon)
+    match raft.role:
+        case Follower() as follower if follower.leader == peer:
+            follower.leader_dead = True
+            soon = raft.now + raft.rng.uniform(0, raft.config.failover_delay_s)
+            follower.election_deadline = min(follower.election_deadline, soon)
+        case Leader() as leader if peer in leader.progress:
+            leader.progress[peer].gone = True
+            transfer.target_gone(leader, peer)
 
 
 def keep_urgency(raft: Raft, follower: Follower, left: PreCandidate | Candidate) -> None:

@@ -29,12 +29,15 @@ class Progress:
         """Highest commit index it was sent."""
         self.restarted = False
         """It has come back with a new boot and has acknowledged nothing since."""
+        self.gone = False
+        """Its process is known to be gone, and it has not been heard since."""
 
     def echo(self, beat: Beat, newest: Beat, now: float) -> None:
         """It handled a message of ours that carried ``beat``."""
         BEATS_GROW.require(beat, newest)
         self.echoed = max(self.echoed, beat)
         self.echoed_at = now
+        self.gone = False
 
     def window_open(self, max_messages: int, max_bytes: int) -> bool:
         """Whether more entries may be sent now."""

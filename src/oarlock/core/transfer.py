@@ -14,7 +14,7 @@ from oarlock.core.roles import Follower, Leader, Transfer
 
 if TYPE_CHECKING:
     from oarlock.core.raft import Raft
-    from oarlock.types import ReplicaId
+    from oarlock.types import Index, ReplicaId
 
 
 def start(raft: Raft, leader: Leader, target: ReplicaId | None) -> bool:
@@ -22,7 +22,7 @@ def start(raft: Raft, leader: Leader, target: ReplicaId | None) -> bool:
     if leader.transfer is None:
         candidates = [voter for voter in raft.configuration.voters if _could_take_over(raft, leader, voter)]
         if target is None:
-            target = max(candidates, key=lambda voter: leader.progress[voter].match, default=None)
+            target = max(candidates, key=lambda voter: _readiness(leader, voter), default=None)
         if target not in candidates or target is None:
             return False
         leader.transfer = Transfer(target, raft.now + raft.config.election_min_s)
@@ -50,6 +50,18 @@ def on_timeout_now(raft: Raft, sender: ReplicaId, message: TimeoutNow) -> None:
         election.campaign(raft, transfer=True)
 
 
+def target_gone(leader: Leader, peer: ReplicaId) -> None:
+    """The target's process is gone: lead on at once, or let another be chosen."""
+    if leader.transfer and leader.transfer.target == peer:
+        leader.transfer = None
+
+
+def _readiness(leader: Leader, voter: ReplicaId) -> tuple[Index, float]:
+    """The furthest first; of equals, the one heard last."""
+    progress = leader.progress[voter]
+    return progress.match, progress.echoed_at
+
+
 def _could_take_over(raft: Raft, leader: Leader, voter: ReplicaId) -> bool:
     """A voter that answers, is being pipelined to, and was not just restarted."""
     progress = leader.progress.get(voter)
@@ -57,5 +69,6 @@ def _could_take_over(raft: Raft, leader: Leader, voter: ReplicaId) -> bool:
         progress is not None
         and not progress.probing
         and not progress.restarted
+        and not progress.gone
         and raft.now - progress.echoed_at < 3 * raft.config.heartbeat_s
     )

@@ -136,6 +136,7 @@ class Node:
         self._when_writable: list[Callable[[], None]] = []
         self._stopping = False
         self._stopped = False
+        self._handed_over = False
         self.failed: asyncio.Future[ReplicaFailed] = self._loop.create_future()
         """Done, with the reason, when this replica has met an error that it must not survive."""
 
@@ -210,12 +211,21 @@ class Node:
         self._stopping = True
         deadline = self._clock.monotonic_s() + timeout_s
         await self._until(lambda: not (self._writes or self._reads) or not self._raft.leader, deadline)
-        if self._raft.hand_over(self._clock.monotonic_s()):
-            log.info("replica %d hands its leadership over", self.id)
-            self._schedule_turn()
-            # With two voters the next leader needs this replica's vote: stay until that is durable and sent.
-            await self._until(lambda: self._raft.leader not in (self.id, NO_REPLICA) and self._writer.idle, deadline)
+        # With two voters the next leader needs this replica's vote: stay until that is durable and sent.
+        await self._until(lambda: not self._hands_over() and self._writer.idle, deadline)
         await self._stop(ShuttingDown())
+
+    def _hands_over(self) -> bool:
+        """Whether this replica leads and somebody could take over, or nobody is known to have done so yet."""
+        if self._raft.leader != self.id:
+            return self._handed_over and self._raft.leader == NO_REPLICA
+        if self._raft.hand_over(self._clock.monotonic_s()):
+            if not self._handed_over:
+                log.info("replica %d hands its leadership over", self.id)
+            self._handed_over = True
+            self._schedule_turn()
+            return True
+        return False
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
         """Look at the condition after every turn, until the deadline."""
