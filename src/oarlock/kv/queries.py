@@ -12,7 +12,7 @@ from oarlock.kv.keyspace import Keyspace
 from oarlock.kv.results import Result
 
 LongAnswer: TypeAlias = Generator[None, None, Result]
-Query: TypeAlias = Callable[[Keyspace, tuple[bytes, ...]], Result | LongAnswer]
+Query: TypeAlias = "Callable[[Keyspace, tuple[bytes, ...]], Result | LongAnswer]"
 
 _STEP: Final = 1000
 """Keys looked at between two yields; about 0.3 ms."""
@@ -36,7 +36,7 @@ def dbsize(data: Keyspace, query: tuple[bytes, ...]) -> Result:
     return len(data)
 
 
-def keys(data: Keyspace, query: tuple[bytes, ...]) -> Result | LongAnswer:
+def keys(data: Keyspace, query: tuple[bytes, ...]) -> "Result | LongAnswer":
     """``KEYS pattern``. The keys are those of the moment of the call, however long matching them takes."""
     _, pattern = query
     found = data.keys()
@@ -57,7 +57,7 @@ def _matching(found: list[list[bytes]], pattern: bytes) -> LongAnswer:
     return result
 
 
-def scan(data: Keyspace, query: tuple[bytes, ...]) -> Result | LongAnswer:
+def scan(data: Keyspace, query: tuple[bytes, ...]) -> "Result | LongAnswer":
     """``SCAN position count pattern type``: the next position, then keys.
 
     An empty type stands for every type. ``count`` is of keys looked at, not of those that match, so that a pattern
