@@ -3,7 +3,8 @@
 Contract. What ``write_at`` wrote may be lost, torn at sector borders, or half there after a power failure, in any
 order, until a ``sync`` of that file that began after it has returned. A name (create, rename, remove) is durable
 once ``sync_directory`` of its directory has returned. An error from ``write_at`` or ``sync`` says nothing about
-what reached the disk: the caller must stop using the file (see docs/architecture.md, durability).
+what reached the disk: the caller must stop using the file (see docs/architecture.md, durability). Neither does
+cancelling a call: what was asked may still happen.
 """
 
 from typing import Protocol
@@ -28,7 +29,10 @@ class File(Protocol):
         ...
 
     async def preallocate(self, size: int) -> None:
-        """Make the file ``size`` bytes of durable zeros, so that later writes change no metadata."""
+        """Lengthen the file to ``size`` bytes with durable zeros, so that later writes change no metadata.
+
+        Never shortens. ``ENOSPC`` leaves the file somewhere between its old size and the new one.
+        """
         ...
 
     async def truncate(self, size: int) -> None:
@@ -47,7 +51,9 @@ class File(Protocol):
 class Lock(Protocol):
     """Held until released or until the process ends."""
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Let another process have it. Harmless when repeated."""
+        ...
 
 
 class Disk(Protocol):
@@ -57,7 +63,9 @@ class Disk(Protocol):
         """Open an existing file, or with ``create`` make a new one (an error if it exists)."""
         ...
 
-    async def rename(self, source: str, target: str) -> None: ...
+    async def rename(self, source: str, target: str) -> None:
+        """Give the file another name in the same directory, replacing what had it. Atomic."""
+        ...
 
     async def remove(self, path: str) -> None: ...
 
@@ -68,10 +76,12 @@ class Disk(Protocol):
     async def exists(self, path: str) -> bool: ...
 
     async def make_directory(self, path: str) -> None:
-        """Make the directory and missing parents; no error if it exists."""
+        """Make the directory and missing parents, durably; no error if it exists."""
         ...
 
-    async def sync_directory(self, directory: str) -> None: ...
+    async def sync_directory(self, directory: str) -> None:
+        """Make all names given or taken in the directory before the call durable."""
+        ...
 
     def lock(self, path: str) -> Lock | None:
         """Take an exclusive lock on the file at ``path`` (made if missing), or None if another holds it."""

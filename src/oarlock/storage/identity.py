@@ -1,0 +1,258 @@
+"""A data directory's identity: who this replica is, decided once by ``oarlock init`` and never by starting.
+
+``identity.json`` is renamed into place as the last step of the initialisation, after the first segment of the log.
+So a directory that has an identity and no log has lost it, and is never taken for new.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from crc32c import crc32c
+
+from oarlock.errors import DirectoryInUse, StartupError
+from oarlock.storage.disk import Disk, Lock
+from oarlock.storage.segment import SegmentHeader, encode_header, segment_name
+from oarlock.storage.whole_file import TEMPORARY_SUFFIX, read_whole_file, write_whole_file
+from oarlock.types import NO_REPLICA, Boot, Configuration, Index, Member, ReplicaId, Term
+
+FORMAT_VERSION = 1
+
+IDENTITY_NAME = "identity.json"
+LOCK_NAME = "lock"
+LOG_NAME = "wal"
+REFUSAL_NAME = "refused.txt"
+
+_FIRST_SEGMENT = 1
+_LOCK_POLL_S = 0.05
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who the replica of a data directory is."""
+
+    format_version: int
+    cluster_id: str
+    cluster_name: str
+    replica: ReplicaId
+    incarnation: int
+    """Random number of this directory: another life under the same id has another."""
+    configuration: Configuration
+    """The initial members, all of them voters, their incarnations not yet known (0)."""
+
+
+class _Document(msgspec.Struct):
+    """The file as a person reads it."""
+
+    format_version: int
+    cluster_id: str
+    cluster_name: str
+    replica: int
+    incarnation: int
+    members: dict[int, str]
+
+
+def derive_cluster_id(cluster_name: str, members: Mapping[ReplicaId, str]) -> str:
+    """The id that all replicas initialised with the same name and members derive, each on its own."""
+    text = "\n".join([cluster_name, *(f"{replica}={members[replica]}" for replica in sorted(members))])
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def new_identity(replica: ReplicaId, members: Mapping[ReplicaId, str], cluster_name: str, incarnation: int) -> Identity:
+    """The identity of a new data directory.
+
+    :raises StartupError: the arguments contradict each other
+    """
+    if replica not in members:
+        raise StartupError(f"replica {replica} is not among the members; give its own address too")
+    if any(member < 1 for member in members):
+        raise StartupError("replica ids start at 1")
+    if len(set(members.values())) != len(members):
+        raise StartupError("two members have the same address; give each its own")
+    if not 0 < incarnation < 1 << 63:
+        raise ValueError("an incarnation is a non-zero number of 63 bits")
+    ids = tuple(sorted(members))
+    return Identity(
+        format_version=FORMAT_VERSION,
+        cluster_id=derive_cluster_id(cluster_name, members),
+        cluster_name=cluster_name,
+        replica=replica,
+        incarnation=incarnation,
+        configuration=Configuration(members=tuple(Member(id, members[id]) for id in ids), voters=ids),
+    )
+
+
+def encode_identity(identity: Identity) -> bytes:
+    """The text of ``identity.json``."""
+    document = msgspec.to_builtins(
+        _Document(
+            format_version=identity.format_version,
+            cluster_id=identity.cluster_id,
+            cluster_name=identity.cluster_name,
+            replica=identity.replica,
+            incarnation=identity.incarnation,
+            members={member.id: member.address for member in identity.configuration.members},
+        ),
+        str_keys=True,
+    )
+    return msgspec.json.format(msgspec.json.encode({**document, "checksum": _checksum(document)}), indent=2) + b"\n"
+
+
+def decode_identity(text: bytes, path: str) -> Identity:
+    """The identity in the text of ``identity.json``.
+
+    :raises StartupError: it is damaged, was edited, or was written by a newer program
+    """
+    damaged = StartupError(
+        f"{path} does not match its checksum: it is damaged or was edited; put the original back, or replace this "
+        "replica with a new one"
+    )
+    try:
+        document = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise damaged from error
+    if document.pop("checksum", None) != _checksum(document):
+        raise damaged
+    # A newer format may have fields that this program does not know, but its checksum still holds.
+    if (version := document.get("format_version")) != FORMAT_VERSION:
+        raise StartupError(
+            f"{path} was written by a newer Oarlock (format {version}; this one reads {FORMAT_VERSION}); start this "
+            "replica with that version or a later one"
+        )
+    try:
+        known = msgspec.convert(document, _Document, str_keys=True)
+    except msgspec.MsgspecError as error:
+        raise damaged from error
+    members = {ReplicaId(member): address for member, address in known.members.items()}
+    identity = new_identity(ReplicaId(known.replica), members, known.cluster_name, known.incarnation)
+    return msgspec.structs.replace(identity, cluster_id=known.cluster_id)
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    return f"crc32c:{crc32c(msgspec.json.encode(document, order='sorted')):08x}"
+
+
+async def initialise(
+    disk: Disk,
+    directory: str,
+    *,
+    replica: ReplicaId,
+    members: Mapping[ReplicaId, str],
+    cluster_name: str,
+    incarnation: int,
+) -> Identity:
+    """Make ``directory`` the data directory of ``replica``, a member at the address that ``members`` gives it.
+
+    ``incarnation`` is a random number of 63 bits, not zero. Durable on return. Holds the directory's lock meanwhile.
+    After a crash in the middle it can be called again: what it left counts as nothing.
+
+    :raises StartupError: the directory is not empty, is in use, or the arguments contradict each other
+    """
+    identity = new_identity(replica, members, cluster_name, incarnation)
+    await disk.make_directory(directory)
+    lock = await take_lock(disk, directory, wait_s=0)
+    try:
+        if not await _only_remains(disk, directory, await disk.list(directory)):
+            raise StartupError(
+                f"{directory} is not empty; a data directory is initialised once: start the replica that is in it, or "
+                "name another directory"
+            )
+        log_directory = f"{directory}/{LOG_NAME}"
+        await disk.make_directory(log_directory)
+        await write_whole_file(
+            disk, log_directory, segment_name(_FIRST_SEGMENT), encode_header(_first_header(identity))
+        )
+        await write_whole_file(disk, directory, IDENTITY_NAME, encode_identity(identity))
+    finally:
+        lock.release()
+    return identity
+
+
+def _first_header(identity: Identity) -> SegmentHeader:
+    """Of a segment without frames. It is what shows that there is a log, before the first start and ever after."""
+    return SegmentHeader(
+        number=_FIRST_SEGMENT,
+        cluster_id=identity.cluster_id,
+        replica=identity.replica,
+        incarnation=identity.incarnation,
+        boot=Boot(0),
+        term=Term(0),
+        vote=NO_REPLICA,
+        configuration=identity.configuration,
+        first_index=Index(1),
+        first_sequence=1,
+        previous=None,
+        first_frame_durable=False,
+    )
+
+
+async def _only_remains(disk: Disk, directory: str, names: Sequence[str]) -> bool:
+    """Whether an initialisation that was never finished can have left all that is there.
+
+    Any start of a replica makes a segment with a higher number, so a used log never passes for remains.
+    """
+    if any(name not in (LOCK_NAME, LOG_NAME, IDENTITY_NAME + TEMPORARY_SUFFIX) for name in names):
+        return False
+    if LOG_NAME not in names:
+        return True
+    first = segment_name(_FIRST_SEGMENT)
+    return all(name in (first, first + TEMPORARY_SUFFIX) for name in await disk.list(f"{directory}/{LOG_NAME}"))
+
+
+async def load_identity(disk: Disk, directory: str) -> Identity:
+    """Who the replica in ``directory`` is.
+
+    :raises StartupError: the directory was never initialised, not completely, was refused by the cluster, or is
+        damaged; the message says what to do
+    """
+    try:
+        names = await disk.list(directory)
+    except FileNotFoundError as error:
+        raise StartupError(f"{directory} does not exist; make a data directory with `oarlock init`") from error
+    except NotADirectoryError as error:
+        raise StartupError(f"{directory} is not a directory; name a data directory made with `oarlock init`") from error
+    if REFUSAL_NAME in names:
+        reason = (await read_whole_file(disk, f"{directory}/{REFUSAL_NAME}")).decode(errors="replace").strip()
+        raise StartupError(
+            f"{directory} was refused by its cluster and must not be used again: {reason}; replace this replica "
+            "with a new one"
+        )
+    if IDENTITY_NAME in names:
+        path = f"{directory}/{IDENTITY_NAME}"
+        return decode_identity(await read_whole_file(disk, path), path)
+    if all(name == LOCK_NAME for name in names):
+        raise StartupError(f"{directory} is empty; initialise it, on purpose and once, with `oarlock init`")
+    if await _only_remains(disk, directory, names):
+        raise StartupError(f"the initialisation of {directory} was never finished; run `oarlock init` again")
+    raise StartupError(
+        f"{directory} holds files but no {IDENTITY_NAME}: it is not a data directory, or is damaged; name another "
+        "directory, or replace this replica with a new one"
+    )
+
+
+async def record_refusal(disk: Disk, directory: str, text: str) -> None:
+    """Durably mark the directory as refused by its cluster; ``text`` says why. From then on it does not load."""
+    await write_whole_file(disk, directory, REFUSAL_NAME, text.encode())
+
+
+async def take_lock(disk: Disk, directory: str, wait_s: float = 5.0) -> Lock:
+    """Lock the directory against other processes; wait for a predecessor that is on its way out.
+
+    :raises DirectoryInUse: another process still holds it after ``wait_s`` seconds
+    :raises StartupError: there is no such directory
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    while True:
+        try:
+            lock = disk.lock(f"{directory}/{LOCK_NAME}")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StartupError(f"{directory} is no directory; make one with `oarlock init`") from error
+        if lock is not None:
+            return lock
+        if loop.time() >= deadline:
+            raise DirectoryInUse(
+                f"another process is using {directory}; stop it first, or give this replica its own directory"
+            )
+        await asyncio.sleep(_LOCK_POLL_S)

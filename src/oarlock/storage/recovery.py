@@ -1,0 +1,182 @@
+"""Recovery: makes the log certain before its replica takes part in anything.
+
+The last frame may have been read from the page cache and not be on disk: its process was killed before the sync, or
+the sync failed and the kernel forgot about it. So it is written again, into a new segment whose header carries the
+new boot and ends the log before it where that frame started. What lies beyond that end is ignored for ever, and the
+old files are touched only once the new one is durable under its name. ``replay.py`` decides what is a frame.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from oarlock.errors import CorruptLog, StartupError
+from oarlock.storage.disk import Disk, File
+from oarlock.storage.frame import encode, salt
+from oarlock.storage.identity import Identity
+from oarlock.storage.replay import Replay, Segment
+from oarlock.storage.segment import (
+    SegmentEnd,
+    SegmentHeader,
+    corrupt_log,
+    encode_header,
+    read_header,
+    segment_name,
+    segment_number,
+)
+from oarlock.storage.spare import is_lack_of_space, remove_spare
+from oarlock.storage.whole_file import remove_if_there
+from oarlock.types import Boot, Index
+
+_TEMPORARY_NAME = "recovery.tmp"
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """A log that is certain, and the segment that continues it."""
+
+    replay: Replay
+    header: SegmentHeader
+    file: File
+    size_bytes: int
+    """Of the segment."""
+    offset: int
+    """Where in it the next frame goes."""
+
+
+async def recover(disk: Disk, directory: str, identity: Identity, segment_bytes: int) -> Recovered:
+    """Read the log in ``directory`` and make it durable as read, in a segment of a new boot.
+
+    Power may fail at any point of it: a later call finds the same log.
+
+    :raises CorruptLog: what may have been acknowledged cannot be read
+    :raises StartupError: the log is another replica's, or a newer program's, or the disk is full
+    :raises OSError: the disk failed; nothing that was there is lost
+    """
+    # A name may be one that its process did not live to make durable, and all that follows builds on it.
+    await disk.sync_directory(directory)
+    await remove_if_there(disk, f"{directory}/{_TEMPORARY_NAME}")
+    await remove_spare(disk, directory)
+    numbers = [number for name in await disk.list(directory) if (number := segment_number(name)) is not None]
+    chain = await _find_chain(disk, directory, numbers, identity)
+    oldest, newest = chain[0].header, chain[-1].header
+    replay = Replay(oldest.term, oldest.vote, oldest.first_sequence)
+    for segment in chain:
+        replay.read_segment(segment, await _read_segment(disk, segment))
+    recovered = await _write_again(disk, directory, newest, replay, segment_bytes)
+    try:
+        await _trim(disk, directory, numbers, chain, replay.before_last)
+    except BaseException:
+        await recovered.file.close()
+        raise
+    return recovered
+
+
+async def _find_chain(disk: Disk, directory: str, numbers: Sequence[int], identity: Identity) -> list[Segment]:
+    """The segments that the log consists of, oldest first: the newest, the one that it continues, and so on.
+
+    Others were left behind when a recovery ended the log elsewhere, and hold nothing of it.
+    """
+    if not numbers:
+        raise CorruptLog(
+            f"{directory} holds no log although this replica was initialised: put back what belongs there, or replace "
+            "this replica with a new one"
+        )
+    chain: list[Segment] = []
+    number, end = numbers[-1], None
+    while True:
+        path = f"{directory}/{segment_name(number)}"
+        if number not in numbers:
+            raise corrupt_log(path, 0, "the file is missing, but a later segment continues it")
+        file = await disk.open(path)
+        try:
+            header, header_bytes = await read_header(file, path)
+        finally:
+            await file.close()
+        _check_owner(header, path, identity)
+        if header.number != number or (header.previous is not None and header.previous.number >= number):
+            raise corrupt_log(path, 0, f"segment {header.number} stands where segment {number} belongs")
+        chain.append(Segment(path, header, header_bytes, end))
+        if header.previous is None:
+            break
+        number, end = header.previous.number, header.previous.offset
+    if header.first_index != 1:
+        raise corrupt_log(path, 0, "the log begins in the middle")
+    return chain[::-1]
+
+
+def _check_owner(header: SegmentHeader, path: str, identity: Identity) -> None:
+    for kind, found, expected in (
+        ("cluster", header.cluster_id, identity.cluster_id),
+        ("replica", header.replica, identity.replica),
+        ("incarnation", header.incarnation, identity.incarnation),
+    ):
+        if found != expected:
+            raise StartupError(
+                f"{path} is of {kind} {found}, but this directory was initialised for {kind} {expected}: the files of "
+                "two replicas are mixed up; put back what belongs here, or replace this replica with a new one"
+            )
+
+
+async def _read_segment(disk: Disk, segment: Segment) -> bytes:
+    file = await disk.open(segment.path)
+    try:
+        return await file.read_at(0, await file.size() if segment.end is None else segment.end)
+    finally:
+        await file.close()
+
+
+async def _write_again(
+    disk: Disk, directory: str, newest: SegmentHeader, replay: Replay, segment_bytes: int
+) -> Recovered:
+    """Start the segment of a new boot with the last frame. Its name appears once all of it is durable."""
+    last = replay.last_frame
+    header = msgspec.structs.replace(
+        newest,
+        number=newest.number + 1,
+        boot=Boot(newest.boot + 1),
+        term=replay.term,
+        vote=replay.vote,
+        first_index=Index(1) if last is None else last.first_index,
+        first_sequence=replay.next_sequence if last is None else last.sequence,
+        previous=replay.before_last,
+        first_frame_durable=last is not None,
+    )
+    image = encode_header(header)
+    if last is not None:
+        image += encode(last, salt(header.incarnation, header.number))
+    size = max(segment_bytes, len(image))
+    temporary = f"{directory}/{_TEMPORARY_NAME}"
+    file = await disk.open(temporary, create=True)
+    try:
+        await file.preallocate(size)
+        await file.write_at(0, image, sync=True)
+        await disk.rename(temporary, f"{directory}/{segment_name(header.number)}")
+        await disk.sync_directory(directory)
+    except BaseException as error:
+        await file.close()
+        if is_lack_of_space(error):
+            await disk.remove(temporary)
+            raise StartupError(
+                f"there is no room in {directory} for the {size} bytes that the log needs next; nothing is lost: make "
+                "room and start again"
+            ) from error
+        raise
+    return Recovered(replay, header, file, size, len(image))
+
+
+async def _trim(
+    disk: Disk, directory: str, numbers: Sequence[int], chain: Sequence[Segment], end: SegmentEnd | None
+) -> None:
+    """Give back the space of what the log no longer reaches."""
+    kept = [segment.header.number for segment in chain if end is not None and segment.header.number <= end.number]
+    for number in numbers:
+        if number not in kept:
+            await disk.remove(f"{directory}/{segment_name(number)}")
+    if end is not None:
+        file = await disk.open(f"{directory}/{segment_name(end.number)}")
+        try:
+            if await file.size() > end.offset:
+                await file.truncate(end.offset)
+        finally:
+            await file.close()
+    await disk.sync_directory(directory)

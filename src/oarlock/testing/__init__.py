@@ -1,0 +1,1 @@
+"""For tests of Oarlock and of state machines that it replicates."""
