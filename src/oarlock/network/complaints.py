@@ -1,0 +1,44 @@
+"""Log lines that a stranger can provoke, kept from flooding the log."""
+
+import asyncio
+import logging
+import math
+
+logger = logging.getLogger("oarlock.network")
+
+BURST = 10
+"""Lines on one subject that are logged in full within :data:`WINDOW_S`."""
+WINDOW_S = 60.0
+
+
+class Complaints:
+    """Logs one line per complaint, up to a bound per subject and time; beyond it, counts.
+
+    Subjects must be few: there is one for each peer and one for all strangers together.
+    """
+
+    def __init__(self) -> None:
+        self._windows: dict[str, _Window] = {}
+
+    def say(self, subject: str, text: str) -> None:
+        """Log ``text`` about ``subject`` as a warning, unless too much was said of it lately."""
+        now = asyncio.get_running_loop().time()
+        window = self._windows.setdefault(subject, _Window())
+        if now - window.began >= WINDOW_S:
+            window.began = now
+            window.said = 0
+        if window.said >= BURST:
+            window.unsaid += 1
+            return
+        window.said += 1
+        if window.unsaid:
+            text = f"{text} ({window.unsaid} more like it were not logged)"
+            window.unsaid = 0
+        logger.warning("%s: %s", subject, text)
+
+
+class _Window:
+    def __init__(self) -> None:
+        self.began = -math.inf
+        self.said = 0
+        self.unsaid = 0

@@ -1,0 +1,72 @@
+"""Frames: how bodies of bytes travel on a stream. Knows nothing of what a body means.
+
+A frame is the body's length (u32), the CRC-32C of the body (u32), both big-endian, and the body. TCP's own checksum
+is 16 bits wide and middleboxes recompute it, so a body is not believed without ours.
+"""
+
+import struct
+from collections.abc import Iterator
+
+from crc32c import crc32c
+
+from oarlock.errors import OarlockError
+
+_HEADER = struct.Struct(">II")
+HEADER_BYTES = _HEADER.size
+
+
+class MalformedFrame(OarlockError):
+    """What arrived is not a frame of this protocol, or not one allowed here. The link cannot be used further."""
+
+
+def encode_frame(body: bytes) -> bytes:
+    """The body as a frame, ready for one ``transport.write``."""
+    return _HEADER.pack(len(body), crc32c(body)) + body
+
+
+class FrameDecoder:
+    """Cuts a stream of bytes, arriving in chunks of any size, into the bodies of its frames.
+
+    Every byte is copied at most twice, whatever the sizes of chunks and frames, and not at all when a chunk holds
+    whole frames: only the unfinished frame at the end of a chunk is kept. At most ``limit_bytes``, a header and one
+    chunk are held. After a :class:`MalformedFrame` the decoder must be dropped: the stream has lost its place.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        """Largest body accepted. May be changed between two bodies, also while :meth:`feed` is running."""
+        self._kept = bytearray()
+        self._needed_bytes = HEADER_BYTES
+
+    def feed(self, chunk: bytes) -> Iterator[memoryview]:
+        """Yield the body of every frame that the chunk completes. Run the iterator to its end.
+
+        Raises MalformedFrame for a body longer than the limit (before waiting for it), or of a wrong CRC.
+        """
+        stream: bytes | bytearray = chunk
+        if self._kept:
+            self._kept += chunk
+            if len(self._kept) < self._needed_bytes:
+                return
+            # A new buffer for what is left: the bodies yielded below are views into this one.
+            stream, self._kept = self._kept, bytearray()
+        view = memoryview(stream)
+        end = len(view)
+        start = 0
+        needed = HEADER_BYTES
+        while start + HEADER_BYTES <= end:
+            length, checksum = _HEADER.unpack_from(view, start)
+            if length > self.limit_bytes:
+                raise MalformedFrame(f"a frame of {length} bytes exceeds the limit of {self.limit_bytes}")
+            needed = HEADER_BYTES + length
+            if start + needed > end:
+                break
+            body = view[start + HEADER_BYTES : start + needed]
+            if crc32c(body) != checksum:
+                raise MalformedFrame(f"a frame of {length} bytes has a wrong CRC")
+            start += needed
+            needed = HEADER_BYTES
+            yield body
+        if start < end:
+            self._kept += view[start:]
+        self._needed_bytes = needed

@@ -1,0 +1,239 @@
+"""The outbound link to one peer: dial, pass the handshake, carry our messages, and dial again when it ends."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from oarlock.network.address import parse_address
+from oarlock.network.codec import decode_greeting, encode_greeting, encode_messages
+from oarlock.network.complaints import Complaints
+from oarlock.network.connection import Connection, Ledger
+from oarlock.network.limits import Limits
+from oarlock.network.messages import Hello, PeerMessage, Refusal
+from oarlock.network.transport import Network
+from oarlock.types import ReplicaId
+
+_NUDGE = encode_messages([])
+
+
+class OutboundOwner(Protocol):
+    """Whom an outbound link tells what happens."""
+
+    def own_hello(self) -> Hello: ...
+
+    def answered(self, hello: Hello) -> Refusal | None:
+        """Our Hello was answered. None: from now on the link is up; a Refusal ends it."""
+        ...
+
+    def outbound_up(self, hello: Hello) -> None: ...
+
+    def outbound_down(self) -> None:
+        """A link that was up is gone."""
+        ...
+
+    def dial_refused(self) -> None:
+        """No process listens at the peer's address. No outbound connection is open."""
+        ...
+
+    def refused(self, refusal: Refusal) -> None:
+        """The peer lives and does not want us."""
+        ...
+
+
+class OutboundConnection(Connection):
+    """A connection that we dialled. After the handshake it carries frames from us to the peer only."""
+
+    def __init__(
+        self, peer: ReplicaId, owner: OutboundOwner, limits: Limits, complaints: Complaints, ledger: Ledger
+    ) -> None:
+        super().__init__(f"replica {peer}", limits, complaints, ledger)
+        self.handle = self._greet
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._owner = owner
+        self._announced = False
+
+    def send(self, messages: Sequence[PeerMessage], required: bool) -> bool:
+        """See :meth:`oarlock.network.links.Links.send`."""
+        if not self.usable or self._transport is None:
+            return False
+        # Measured before encoding: a peer that takes nothing should not cost us the work either.
+        waiting_bytes = self._transport.get_write_buffer_size()
+        if waiting_bytes >= self._limits.buffered_bytes:
+            if required:
+                self.fail(f"{waiting_bytes} bytes wait to be sent; the link is closed to start afresh")
+            return False
+        self._transport.write(encode_messages(messages))
+        return True
+
+    def nudge(self) -> None:
+        """Send something, so that a machine on which the process has ended answers with a reset."""
+        if self.usable and self._transport is not None and self._transport.get_write_buffer_size() == 0:
+            self._transport.write(_NUDGE)
+
+    def begun(self) -> None:
+        self.write(encode_greeting(self._owner.own_hello()))
+
+    def ended(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+        if self._announced:
+            self._owner.outbound_down()
+
+    def _greet(self, body: memoryview) -> None:
+        greeting = decode_greeting(body)
+        if isinstance(greeting, Refusal):
+            self.fail(f"it refuses us ({greeting.code}): {greeting.text}")
+            self._owner.refused(greeting)
+            return
+        refusal = self._owner.answered(greeting)
+        if refusal is not None:
+            self.fail(f"{self.peer_name()} is not the peer that was dialled ({refusal.code}): {refusal.text}")
+            return
+        self.prove()
+        self.handle = self._surplus
+        self._announced = True
+        self._owner.outbound_up(greeting)
+
+    def _surplus(self, body: memoryview) -> None:
+        self.fail("it sent a message on a link that carries ours only; the connection is closed")
+
+
+class Outbound:
+    """Keeps one outbound link to a peer, for ever."""
+
+    def __init__(
+        self,
+        peer: ReplicaId,
+        address: str,
+        network: Network,
+        rng: random.Random,
+        owner: OutboundOwner,
+        limits: Limits,
+        complaints: Complaints,
+        ledger: Ledger,
+    ) -> None:
+        self._peer = peer
+        self._address = parse_address(address)
+        self._network = network
+        self._rng = rng
+        self._owner = owner
+        self._limits = limits
+        self._complaints = complaints
+        self._ledger = ledger
+        self._connection: OutboundConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._pause: asyncio.Future[None] | None = None
+        self._backoff_s = limits.first_backoff_s
+        self._hurry = False
+        self._second_began = 0.0
+        self._hurried = 0
+        self._last_error = ""
+
+    @property
+    def connection(self) -> OutboundConnection | None:
+        """The connection over which messages can be sent now, if there is one."""
+        return self._connection if self._connection is not None and self._connection.usable else None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(_report)
+
+    def stop(self) -> None:
+        """Dial no more. A link that is up stays, so that what was sent can leave."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._connection is not None and not self._connection.proven:
+            self._connection.abort()
+
+    async def stopped(self) -> None:
+        """Wait until nothing is left of what :meth:`stop` stopped."""
+        if self._task is not None:
+            with suppress(asyncio.CancelledError, Exception):  # an exception has been reported already
+                await self._task
+
+    def find_out(self) -> None:
+        """Learn soon whether the peer's process lives: through an open link, else by dialling without back-off."""
+        connection = self.connection
+        if connection is not None:
+            connection.nudge()
+            return
+        self._hurry = True
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
+
+    def drop(self) -> None:
+        """End the link if it is up; it is dialled again."""
+        connection = self.connection
+        if connection is not None:
+            connection.abort()
+
+    async def _run(self) -> None:
+        while True:
+            self._hurry = False
+            self._connection = connection = OutboundConnection(
+                self._peer, self._owner, self._limits, self._complaints, self._ledger
+            )
+            if await self._dial(connection):
+                await connection.over
+                if connection.proven:
+                    self._backoff_s = self._limits.first_backoff_s
+                    self._last_error = ""
+                    self._hurry = True
+            await self._wait()
+
+    async def _dial(self, connection: OutboundConnection) -> bool:
+        try:
+            async with asyncio.timeout(self._limits.handshake_s):
+                await self._network.dial(self._address.host, self._address.port, lambda: connection)
+        except OSError as error:  # a timeout is one too
+            connection.abort()
+            self._complain_once(error)
+            if isinstance(error, ConnectionRefusedError):
+                self._owner.dial_refused()
+            return False
+        return True
+
+    def _complain_once(self, error: OSError) -> None:
+        """Say why the peer cannot be reached, but not again for every dial."""
+        text = f"cannot connect to {self._address}: {error.strerror or str(error) or 'no answer'}"
+        if text != self._last_error:
+            self._last_error = text
+            self._complaints.say(f"replica {self._peer}", text)
+
+    async def _wait(self) -> None:
+        """Sit out the back-off, unless there is reason to hurry and we did not hurry too often lately."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._second_began >= 1:
+            self._second_began = loop.time()
+            self._hurried = 0
+        may_hurry = self._hurried < self._limits.dials_at_once
+        if not (self._hurry and may_hurry):
+            # Jitter keeps replicas that lost each other at the same moment from dialling in step.
+            delay_s = self._backoff_s * self._rng.uniform(0.5, 1)
+            self._backoff_s = min(2 * self._backoff_s, self._limits.longest_backoff_s)
+            pause: asyncio.Future[None] = loop.create_future()
+            timer = loop.call_later(delay_s, _end, pause)
+            if may_hurry:
+                self._pause = pause
+            try:
+                await pause
+            finally:
+                timer.cancel()
+                self._pause = None
+        if self._hurry:
+            self._hurried += 1
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    # An exception in here is a bug, of ours or of an event's receiver; it must not wait for a garbage collection.
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler(
+            {"message": "a link's dialling has failed", "exception": error, "task": task}
+        )
+
+
+def _end(pause: asyncio.Future[None]) -> None:
+    if not pause.done():
+        pause.set_result(None)

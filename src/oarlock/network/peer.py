@@ -1,0 +1,104 @@
+"""One peer: the link to it, the link from it, and what the two together say about its process."""
+
+import random
+from collections.abc import Callable
+
+from oarlock.network.complaints import Complaints
+from oarlock.network.connection import Ledger
+from oarlock.network.events import LinkEvents
+from oarlock.network.inbound import InboundConnection
+from oarlock.network.limits import Limits
+from oarlock.network.messages import Hello, Refusal
+from oarlock.network.outbound import Outbound
+from oarlock.network.presence import Presence
+from oarlock.network.transport import Network
+from oarlock.types import ReplicaId
+
+
+class Peer:
+    """Both directions of one peer, and its presence."""
+
+    def __init__(
+        self,
+        replica: ReplicaId,
+        address: str,
+        network: Network,
+        rng: random.Random,
+        events: LinkEvents,
+        review: Callable[[Hello, ReplicaId | None], Refusal | None],
+        limits: Limits,
+        complaints: Complaints,
+        ledger: Ledger,
+    ) -> None:
+        self.outbound = Outbound(replica, address, network, rng, self, limits, complaints, ledger)
+        self._replica = replica
+        self._events = events
+        self._review = review
+        self._presence = Presence()
+        self._inbound: InboundConnection | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        self.outbound.start()
+
+    def stop(self) -> None:
+        """No dial and no event after this. What was sent may still leave."""
+        self._stopped = True
+        self.outbound.stop()
+        if self._inbound is not None:
+            self._inbound.abort()
+
+    def examine(self, hello: Hello) -> Refusal | None:
+        """Whether the process that says this Hello may be this peer's; in the order from certain to suspected."""
+        return self._events.examine(hello) or self._presence.examine(hello)
+
+    # The inbound link.
+
+    def arrived(self, connection: InboundConnection, hello: Hello) -> None:
+        """The peer has dialled us and passed the handshake: this connection replaces any earlier one."""
+        if self._inbound is not None:
+            self._inbound.abort()
+        self._inbound = connection
+        if self._presence.meet(hello):
+            self.outbound.drop()
+            self._events.unreachable(self._replica)
+        self._events.heard_hello(self._replica, hello)
+        if self.outbound.connection is None:
+            self.outbound.find_out()
+
+    def inbound_down(self, connection: InboundConnection) -> None:
+        if connection is not self._inbound:
+            return  # replaced; its end means nothing
+        self._inbound = None
+        if not self._stopped:
+            self.outbound.find_out()
+
+    # The outbound link.
+
+    def own_hello(self) -> Hello:
+        return self._events.hello()
+
+    def answered(self, hello: Hello) -> Refusal | None:
+        refusal = self._review(hello, self._replica)
+        if refusal is None and self._presence.meet(hello):
+            # Whatever still comes in from its predecessor is a voice from the past.
+            if self._inbound is not None:
+                self._inbound.abort()
+                self._inbound = None
+            self._events.unreachable(self._replica)
+        return refusal
+
+    def outbound_up(self, hello: Hello) -> None:
+        self._events.connected(self._replica, hello)
+
+    def outbound_down(self) -> None:
+        if not self._stopped:
+            self._events.disconnected(self._replica)
+
+    def dial_refused(self) -> None:
+        if self._presence.nobody_listens(connected=self._inbound is not None) and not self._stopped:
+            self._events.unreachable(self._replica)
+
+    def refused(self, refusal: Refusal) -> None:
+        if not self._stopped:
+            self._events.refused(self._replica, refusal)

@@ -1,0 +1,112 @@
+"""Every message survives the wire, and whatever else arrives is one kind of error."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oarlock.core.messages import (
+    AppendAck,
+    AppendEntries,
+    AppendReject,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    StaleTerm,
+    TimeoutNow,
+)
+from oarlock.network import codec
+from oarlock.network.codec import (
+    MalformedFrame,
+    decode_greeting,
+    decode_messages,
+    encode_greeting,
+    encode_messages,
+)
+from oarlock.network.frames import HEADER_BYTES, FrameDecoder
+from oarlock.network.messages import ForwardSlice, ReadReply, ReadRequest, Refusal, SliceExpected
+from oarlock.types import MAX_ENTRY_BYTES, MAX_FRAME_BYTES, Entry, Slice
+
+from .world import HELLO, ack
+
+EVERY_MESSAGE = [
+    AppendEntries(3, 9, 5, 2, 4, True, (Entry(6, 3, 1, 1234, b"\x00payload"), Entry(7, 3, 0, 0, b""))),
+    AppendAck(3, 9, 7),
+    AppendReject(3, 9, 5, 4, 2),
+    PreVote(4, 7, 3, True),
+    PreVoteReply(4, False),
+    RequestVote(4, 7, 3, False),
+    RequestVoteReply(4, True, 2**63),
+    TimeoutNow(4),
+    StaleTerm(5),
+    ForwardSlice(3, Slice(2, 8, 1, (b"one", (b"SET", b"k", b"v")), (None, (1, 2)))),
+    SliceExpected(3, 8, 17),
+    ReadRequest(8, 5),
+    ReadReply(8, 5, None),
+    ReadReply(8, 6, 2**40),
+]
+
+
+def bodies(stream):
+    return [bytes(body) for body in FrameDecoder(MAX_FRAME_BYTES).feed(stream)]
+
+
+def test_every_message_survives_the_wire_in_one_frame():
+    [body] = bodies(encode_messages(EVERY_MESSAGE))
+    assert decode_messages(body) == EVERY_MESSAGE
+    assert decode_messages(memoryview(body)) == EVERY_MESSAGE
+
+
+@pytest.mark.parametrize("greeting", [HELLO, Refusal("past", "you lost your past")])
+def test_greetings_survive_the_wire(greeting):
+    [body] = bodies(encode_greeting(greeting))
+    assert decode_greeting(body) == greeting
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_messages_or_malformed(body):
+    for decode in (decode_messages, decode_greeting):
+        with contextlib.suppress(MalformedFrame):
+            decode(body)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_damaged_messages_are_messages_or_malformed(place, flip):
+    body = bytearray(encode_messages(EVERY_MESSAGE)[HEADER_BYTES:])
+    body[place % len(body)] ^= flip
+    with contextlib.suppress(MalformedFrame):
+        decode_messages(bytes(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xdd\xff\xff\xff\xff",  # a list of four billion
+        b"\x91\x98\x01\x03\x09\x05\x02\x04\xc3\xdd\xff\xff\xff\xff",  # four billion entries
+        b"\x91\x92\x22\xc6\xff\xff\xff\xff",  # four gigabytes
+        b"\x91" * 100_000,
+        b"\x91\x92\x63\x01",  # an unknown tag
+        encode_greeting(HELLO)[HEADER_BYTES:],
+    ],
+)
+def test_hostile_bodies_are_malformed(body):
+    with pytest.raises(MalformedFrame):
+        decode_messages(body)
+
+
+def test_a_turn_larger_than_a_frame_goes_out_in_several_in_order(monkeypatch):
+    monkeypatch.setattr(codec, "MAX_FRAME_BYTES", 100)
+    messages = [ack(number) for number in range(100)]
+    decoded = []
+    for body in bodies(encode_messages(messages)):
+        assert len(body) <= 100
+        decoded += decode_messages(body)
+    assert decoded == messages
+
+
+def test_the_largest_entry_fits_a_frame():
+    [body] = bodies(encode_messages([AppendEntries(1, 1, 0, 0, 0, True, (Entry(1, 1, 1, 1, bytes(MAX_ENTRY_BYTES)),))]))
+    assert len(body) <= MAX_FRAME_BYTES
