@@ -126,6 +126,8 @@ class _OsLock:
 
     def release(self) -> None:
         if self._descriptor is not None:
+            # Closing alone would leave it held by a child that was forked and has not yet run its program.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 

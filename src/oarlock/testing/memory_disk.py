@@ -33,7 +33,8 @@ class Operation(NamedTuple):
 class _Fault(NamedTuple):
     operation: str
     path: str
-    act: Callable[[], "OSError | asyncio.Event"]
+    effect: "OSError | PowerFailure | asyncio.Event"
+    """Raised, or waited for."""
 
 
 class _Contents:
@@ -164,13 +165,17 @@ class MemoryDisk:
 
         A write that fails may have written a part. A sync that fails has made nothing durable.
         """
-        self._faults.append(_Fault(operation, path, lambda: OSError(code, os.strerror(code))))
+        self._faults.append(_Fault(operation, path, OSError(code, os.strerror(code))))
 
     def stall_next(self, operation: str, path: str = "") -> asyncio.Event:
         """Let the next ``operation`` on a file whose path ends with ``path`` wait until the event is set."""
         event = asyncio.Event()
-        self._faults.append(_Fault(operation, path, lambda: event))
+        self._faults.append(_Fault(operation, path, event))
         return event
+
+    def power_fails_in_next(self, operation: str, path: str = "") -> None:
+        """Let the power fail in the middle of the next ``operation`` on a file whose path ends with ``path``."""
+        self._faults.append(_Fault(operation, path, PowerFailure(f"{operation} {path}: the power fails")))
 
     def flip_bit(self, path: str, bit: int) -> None:
         """Damage the file: flip one bit of it, counted from its start."""
@@ -328,11 +333,11 @@ class MemoryDisk:
         for fault in self._faults:
             if fault.operation == operation and path.endswith(fault.path):
                 self._faults.remove(fault)
-                act = fault.act()
-                if isinstance(act, OSError):
-                    raise act
-                await act.wait()
-                break
+                if isinstance(fault.effect, asyncio.Event):
+                    await fault.effect.wait()
+                    break
+                self._off = isinstance(fault.effect, PowerFailure)
+                raise fault.effect
         await asyncio.sleep(0)  # others run meanwhile
         self._begin(operation, path)
 

@@ -1,0 +1,174 @@
+"""The real disk: the log on it, and what its threads promise."""
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from oarlock.errors import DirectoryInUse, ReplicaFailed
+from oarlock.storage.disk import SECTOR_BYTES
+from oarlock.storage.identity import initialise, load_identity, take_lock
+from oarlock.storage.os_disk import OsDisk
+from oarlock.storage.wal import Wal
+from oarlock.types import ReplicaId, Term
+from tests.storage.replica import MEMBERS, entries
+
+
+async def test_a_log_on_a_real_disk_survives_restarts(tmp_path: Path) -> None:
+    disk, directory = OsDisk(), str(tmp_path / "deep" / "data")
+    identity = await initialise(
+        disk, directory, replica=ReplicaId(2), members=MEMBERS, cluster_name="real", incarnation=99
+    )
+    written = []
+    for boot in range(1, 4):
+        lock = await take_lock(disk, directory)
+        assert await load_identity(disk, directory) == identity
+        wal, state = await Wal.open(disk, directory, identity, segment_bytes=64 * SECTOR_BYTES)
+        assert (state.boot, state.entries) == (boot, written)
+        for _ in range(40):
+            new = entries(len(written) + 1, len(written) + 3, payload=b"x" * 3000)
+            await wal.append(Term(1), ReplicaId(2), new)
+            written += new
+        assert wal.has_space
+        await wal.close()
+        lock.release()
+    assert len(list((tmp_path / "deep" / "data" / "wal").glob("*.wal"))) > 3
+    disk.close()
+
+
+async def test_the_lock_excludes_other_processes_and_is_not_inherited(tmp_path: Path) -> None:
+    disk = OsDisk()
+    lock = await take_lock(disk, str(tmp_path))
+    with pytest.raises(DirectoryInUse):
+        await take_lock(OsDisk(), str(tmp_path), wait_s=0)
+    look = "import glob, os\nfor fd in glob.glob('/proc/self/fd/*'):\n  if os.path.lexists(fd): print(os.readlink(fd))"
+    child = subprocess.run([sys.executable, "-c", look], close_fds=False, capture_output=True, text=True)  # noqa: ASYNC221
+    assert child.stdout
+    assert str(tmp_path / "lock") not in child.stdout.split()
+    lock.release()
+    (await take_lock(OsDisk(), str(tmp_path), wait_s=0)).release()
+
+
+async def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, bytes(data)[:1000], offset))
+    disk = OsDisk()
+    file = await disk.open(str(tmp_path / "file"), create=True)
+    data = os.urandom(10_500)
+    await file.write_at(4096, data, sync=True)
+    assert await file.read_at(4096, 20_000) == data
+    assert await file.size() == 4096 + len(data)
+    await file.close()
+
+
+async def test_preallocating_adds_zeros_and_never_shortens(tmp_path: Path) -> None:
+    disk = OsDisk()
+    file = await disk.open(str(tmp_path / "file"), create=True)
+    await file.write_at(0, b"abc")
+    await file.preallocate(3 * 1024 * 1024 + 5)
+    await file.preallocate(10)
+    assert await file.read_at(0, 1 << 30) == b"abc" + bytes(3 * 1024 * 1024 + 2)
+    assert (tmp_path / "file").stat().st_blocks * 512 >= 3 * 1024 * 1024, "the zeros were written"
+    await file.truncate(2)
+    assert await file.size() == 2
+    await file.close()
+
+
+async def test_names(tmp_path: Path) -> None:
+    disk, here = OsDisk(), str(tmp_path)
+    await (await disk.open(f"{here}/b", create=True)).close()
+    with pytest.raises(FileExistsError):
+        await disk.open(f"{here}/b", create=True)
+    await disk.rename(f"{here}/b", f"{here}/c")
+    await disk.make_directory(f"{here}/a/a")
+    await disk.make_directory(f"{here}/a/a")
+    with pytest.raises(NotADirectoryError):
+        await disk.make_directory(f"{here}/c")
+    await disk.sync_directory(here)
+    assert await disk.list(here) == ["a", "c"]
+    assert await disk.exists(f"{here}/c")
+    await disk.remove(f"{here}/c")
+    assert not await disk.exists(f"{here}/c")
+    with pytest.raises(FileNotFoundError):
+        await disk.open(f"{here}/c")
+
+
+async def test_an_append_does_not_wait_for_housekeeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = OsDisk()
+    log = await disk.open(str(tmp_path / "log"), create=True)
+    spare = await disk.open(str(tmp_path / "spare"), create=True)
+    go_on = threading.Event()
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: go_on.wait(10))
+    preparing = asyncio.create_task(spare.preallocate(SECTOR_BYTES))
+    await log.write_at(0, b"frame", sync=True)
+    assert not preparing.done()
+    go_on.set()
+    await preparing
+
+
+async def test_scenario_35_a_failed_sync_of_a_real_file_is_final(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, directory = OsDisk(), str(tmp_path / "data")
+    identity = await initialise(
+        disk, directory, replica=ReplicaId(1), members=MEMBERS, cluster_name="real", incarnation=9
+    )
+    wal, _ = await Wal.open(disk, directory, identity, segment_bytes=64 * SECTOR_BYTES)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fail)
+        with pytest.raises(ReplicaFailed, match="the disk is broken"):
+            await wal.append(Term(1), ReplicaId(1), entries(1, 1))
+    with pytest.raises(ReplicaFailed, match="the disk is broken"):
+        await wal.append(Term(1), ReplicaId(1), entries(1, 1))
+    await wal.close()
+
+
+def test_a_thread_stuck_in_a_sync_does_not_keep_the_process(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        f"""
+        import asyncio, os, threading
+        from oarlock.storage.os_disk import OsDisk
+
+        async def main():
+            file = await OsDisk().open({str(tmp_path / "file")!r}, create=True)
+            stuck = threading.Event()
+            os.fdatasync = lambda _: (stuck.set(), threading.Event().wait())
+            writing = asyncio.create_task(file.write_at(0, b"x", sync=True))
+            while not stuck.is_set():
+                await asyncio.sleep(0)
+            raise SystemExit(3)
+
+        asyncio.run(main())
+        """
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=20, check=False).returncode == 3
+
+
+async def test_what_was_asked_of_a_closed_loop_harms_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer of a slow call may come when its event loop is gone; the thread lives on for the next."""
+    go_on, disk, complaints = threading.Event(), OsDisk(), []
+    monkeypatch.setattr(threading, "excepthook", complaints.append)
+    monkeypatch.setattr(os, "listdir", lambda _: go_on.wait(10) and [])
+
+    def abandoned() -> None:
+        async def give_up() -> None:
+            asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)  # type: ignore[union-attr]
+            await disk.list(str(tmp_path))
+
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(give_up())
+
+    await asyncio.to_thread(abandoned)
+    go_on.set()
+    assert await disk.list(str(tmp_path)) == []
+    assert not complaints
