@@ -1,6 +1,6 @@
 """The log of a replica: lines on standard error that a person can read.
 
-``2026-01-31 14:05:59.123  info     replica 2  follows replica 1 in term 4``
+``2026-01-31 14:05:59.123  info     [2]  replica 2 follows replica 1 in term 4``
 """
 
 import logging
@@ -13,7 +13,7 @@ class _Line(logging.Formatter):
     default_msec_format = "%s.%03d"
 
     def __init__(self, replica: int) -> None:
-        super().__init__(f"%(asctime)s  %(level)-7s  replica {replica}  %(message)s")
+        super().__init__(f"%(asctime)s  %(level)-7s  [{replica}]  %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         record.level = record.levelname.lower()

@@ -1,0 +1,116 @@
+"""One replica as a process: node and servers put together, the signals that stop it, and its exit status.
+
+Stopping takes three steps: read no new requests and answer those that were read; let the node hand its leadership
+over; close. A replica that has failed goes the same way, except that its node has stopped already.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+
+import msgspec
+
+from oarlock.cli.log import log_to_stderr
+from oarlock.kv import KeyValue
+from oarlock.network.address import parse_address
+from oarlock.node.node import Node
+from oarlock.server.http import HttpServer
+from oarlock.server.redis import RedisServer
+from oarlock.storage.identity import load_identity
+from oarlock.storage.os_disk import OsDisk
+
+log = logging.getLogger("oarlock")
+
+EXIT_STOPPED = 0
+EXIT_FAILED = 1
+
+ANSWER_S = 3.0
+"""How long requests that arrived before the signal may still be answered in the usual way."""
+HAND_OVER_S = 3.0
+FLUSH_S = 1.0
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Batches make many short-lived containers and no cycles, so collecting often finds nothing and costs latency."""
+
+
+class Listeners(msgspec.Struct, frozen=True):
+    """Where the replica listens, each ``host:port``."""
+
+    raft: str | None
+    """None: at the member's own address."""
+    redis: str
+    http: str
+
+
+async def run(directory: str, listeners: Listeners) -> int:
+    """Serve the key-value machine from this data directory until a signal or a failure; the exit status.
+
+    :raises StartupError: with a sentence that says why it cannot start and what to do
+    """
+    disk = OsDisk()
+    identity = await load_identity(disk, directory)
+    log_to_stderr(identity.replica)
+    stopping = _first_signal()
+    machine = KeyValue()
+    opening = asyncio.ensure_future(
+        Node.open(
+            directory,
+            machine,
+            listen=listeners.raft,
+            redis_address=listeners.redis,
+            http_address=listeners.http,
+            disk=disk,
+        )
+    )
+    await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():
+        return EXIT_STOPPED  # nothing was promised yet
+    node = opening.result()
+    redis, http = RedisServer(node, machine), HttpServer(node)
+    try:
+        await redis.start(*parse_address(listeners.redis))
+        await http.start(*parse_address(listeners.http))
+        log.info("Redis clients are served at %s, /health at %s", listeners.redis, listeners.http)
+        _calm_the_collector()
+        await asyncio.wait((stopping, node.failed), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _close(node, redis, http)
+    if node.failed.done():
+        return EXIT_FAILED
+    log.info("stopped")
+    return EXIT_STOPPED
+
+
+async def _close(node: Node, redis: RedisServer, http: HttpServer) -> None:
+    """Answer what clients have asked already; then end the node, which answers the rest with the right errors."""
+    redis_closed = asyncio.ensure_future(redis.close(grace_s=ANSWER_S + HAND_OVER_S + FLUSH_S))
+    await asyncio.wait((redis_closed, node.failed), timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+    await node.close(HAND_OVER_S)
+    await redis_closed
+    await http.close()
+
+
+def _first_signal() -> asyncio.Future[None]:
+    """Done at the first SIGTERM or SIGINT. A second one ends the process at once, whatever it waits for."""
+    loop = asyncio.get_running_loop()
+    first: asyncio.Future[None] = loop.create_future()
+
+    def arrived(number: signal.Signals) -> None:
+        if first.done():
+            log.warning("%s again: exiting at once", number.name)
+            os._exit(EXIT_FAILED)
+        log.info("%s: stopping", number.name)
+        first.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, arrived, number)
+    return first
+
+
+def _calm_the_collector() -> None:
+    """Leave what is there since the start out of every collection, and collect less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
