@@ -198,7 +198,8 @@ class Raft:
             if restarted:
                 progress.reset(Index(self.log.last_index + 1))
             else:
-                progress.probe_from(Index(progress.match + 1))
+                # Where nothing has been proved to match yet, ask again at the same place: not from the log's start.
+                progress.probe_from(progress.next if progress.probing else Index(progress.match + 1))
 
     def peer_unreachable(self, peer: ReplicaId, now: float) -> None:
         """``peer``'s process is gone (not slow, not cut off): see *fast failover* in docs/architecture.md."""

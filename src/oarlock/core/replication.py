@@ -120,7 +120,8 @@ def leader_deadline(raft: Raft, leader: Leader) -> float:
 def leader_timeout(raft: Raft, leader: Leader) -> None:
     """Check-quorum (thesis, 6.2): a leader that hears no echoes from a majority for an election timeout steps down.
     Heartbeats go out by themselves with the next ``ready``."""
-    if raft.now - _quorum_last_heard(raft, leader) >= raft.config.election_min_s:
+    # The very sum that ``leader_deadline`` promised: a difference may round to just less, and end the timer for ever.
+    if raft.now >= _quorum_last_heard(raft, leader) + raft.config.election_min_s:
         raft.become_follower(raft.term, NO_REPLICA)
         return
     authority.timeout(raft, leader)
