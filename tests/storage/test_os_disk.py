@@ -112,6 +112,28 @@ async def test_an_append_does_not_wait_for_housekeeping(tmp_path: Path, monkeypa
     await preparing
 
 
+async def test_a_descriptor_stays_open_while_anything_may_still_use_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = OsDisk()
+    file = await disk.open(str(tmp_path / "spare"), create=True)
+    begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+    close = os.close
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: (begun.set(), go_on.wait(10)))
+    preparing = asyncio.create_task(file.preallocate(SECTOR_BYTES))
+    assert await asyncio.to_thread(begun.wait, 10)
+    preparing.cancel()
+    monkeypatch.setattr(os, "close", lambda descriptor: (close(descriptor), closed.set()))
+    await file.close()
+    await file.close()
+    with pytest.raises(OSError, match="closed"):
+        await file.write_at(0, b"late")
+    assert not closed.wait(0.1)
+    go_on.set()
+    assert await asyncio.to_thread(closed.wait, 10)
+    assert (tmp_path / "spare").stat().st_size == SECTOR_BYTES
+
+
 async def test_scenario_35_a_failed_sync_of_a_real_file_is_final(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

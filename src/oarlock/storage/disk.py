@@ -44,7 +44,7 @@ class File(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release the file. Does not sync."""
+        """Release the file, once what was asked of it is done; does not wait for that. Does not sync."""
         ...
 
 

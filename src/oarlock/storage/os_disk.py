@@ -26,8 +26,8 @@ ZERO_FILL_BYTES = 1024 * 1024
 
 class _Job(NamedTuple):
     call: Callable[[], Any]
-    future: "asyncio.Future[Any]"
-    loop: asyncio.AbstractEventLoop
+    answer: Callable[[Any, Exception | None], None]
+    """Called in the thread with the result and the error."""
 
 
 class _Worker:
@@ -36,21 +36,37 @@ class _Worker:
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._started = False
+        self._stopped = False
 
     async def run(self, call: Callable[[], T]) -> T:
         """Carry out ``call`` in the thread. Cancelling stops the waiting, not the call."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
-        self._jobs.put(_Job(call, future, loop))
+
+        def answer(result: T, error: Exception | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is waiting any more
+                loop.call_soon_threadsafe(_settle, future, result, error)
+
+        self._put(_Job(call, answer))
         return await future
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Carry out ``call`` in the thread, and tell nobody how it went."""
+        self._put(_Job(call, lambda _result, _error: None))
 
     def stop(self) -> None:
         """Let the thread end once it has done what was asked before."""
+        self._stopped = True
         self._jobs.put(None)
+
+    def _put(self, job: _Job) -> None:
+        if self._stopped:
+            raise OSError(errno.EBADF, "the file or disk is closed")
+        self._jobs.put(job)
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -59,8 +75,7 @@ class _Worker:
                 result = job.call()
             except Exception as raised:
                 error = raised
-            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is waiting any more
-                job.loop.call_soon_threadsafe(_settle, job.future, result, error)
+            job.answer(result, error)
             del job, result, error  # an idle thread must not keep a frame's bytes alive
 
 
@@ -137,9 +152,10 @@ class _OsFile:
         self._descriptor = descriptor
         self._housekeeping = housekeeping
         self._writer = _Worker(f"oarlock-write-{os.path.basename(path)}")
+        self._closing = False
 
     async def read_at(self, offset: int, size: int) -> bytes:
-        return await self._housekeeping.run(lambda: _read(self._descriptor, offset, size))
+        return await self._use(self._housekeeping).run(lambda: _read(self._descriptor, offset, size))
 
     async def write_at(self, offset: int, data: bytes, *, sync: bool = False) -> None:
         def write() -> None:
@@ -147,27 +163,35 @@ class _OsFile:
             if sync:
                 os.fdatasync(self._descriptor)
 
-        await self._writer.run(write)
+        await self._use(self._writer).run(write)
 
     async def sync(self) -> None:
-        await self._writer.run(lambda: os.fdatasync(self._descriptor))
+        await self._use(self._writer).run(lambda: os.fdatasync(self._descriptor))
 
     async def preallocate(self, size: int) -> None:
-        await self._housekeeping.run(lambda: _zero_fill(self._descriptor, size))
+        await self._use(self._housekeeping).run(lambda: _zero_fill(self._descriptor, size))
 
     async def truncate(self, size: int) -> None:
-        await self._housekeeping.run(lambda: os.ftruncate(self._descriptor, size))
+        await self._use(self._housekeeping).run(lambda: os.ftruncate(self._descriptor, size))
 
     async def size(self) -> int:
-        return await self._housekeeping.run(lambda: os.fstat(self._descriptor).st_size)
+        return await self._use(self._housekeeping).run(lambda: os.fstat(self._descriptor).st_size)
+
+    def _use(self, worker: _Worker) -> _Worker:
+        if self._closing:
+            raise OSError(errno.EBADF, "the file is closed")
+        return worker
 
     async def close(self) -> None:
-        # Behind whatever the writer still has to do, or the descriptor's number might be another file's by then.
-        closing = self._writer.run(lambda: os.close(self._descriptor))
-        try:
-            await closing
-        finally:
-            self._writer.stop()
+        # Behind all that either thread still has to do here, or its descriptor's number might be another file's by
+        # then. Nobody waits for that: what is stuck in the disk must not be able to hold up a shutdown.
+        if not self._closing:
+            self._closing = True
+            self._housekeeping.post(self._close_in_writer)
+
+    def _close_in_writer(self) -> None:
+        self._writer.post(lambda: os.close(self._descriptor))
+        self._writer.stop()
 
 
 def _read(descriptor: int, offset: int, size: int) -> bytes:

@@ -79,25 +79,19 @@ class Spare:
         return file, max(size_bytes, self._size_bytes)
 
     async def close(self) -> None:
-        """Stop preparing. What is prepared stays on disk until the next start."""
-        task, self._task = self._task, None
-        if task is None:
+        """Wait until nothing is being prepared. What is prepared stays on disk until the next start."""
+        if self._task is None:
             return
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (file := task.result()) is not None:
+        # Not cancelled: its rename, carried out late, might hit what the directory's next owner is preparing.
+        await asyncio.wait([self._task])
+        file = None if self._task.cancelled() else self._task.result()
+        self._task = None
+        if file is not None:
             await file.close()
 
     async def _prepare(self) -> File | None:
-        temporary = self.path + TEMPORARY_SUFFIX
         try:
-            try:
-                file = await self._zero_filled(temporary)
-            except OSError as error:
-                if not is_lack_of_space(error):
-                    raise
-                await remove_if_there(self._disk, temporary)  # leave the little room there is to others
-                raise
+            file = await self._zero_filled()
         except OSError as error:
             self._error = error
             self._lacks_space = is_lack_of_space(error)
@@ -106,14 +100,17 @@ class Spare:
         self._lacks_space = False
         return file
 
-    async def _zero_filled(self, temporary: str) -> File:
+    async def _zero_filled(self) -> File:
+        temporary = self.path + TEMPORARY_SUFFIX
         await remove_if_there(self._disk, temporary)
         file = await self._disk.open(temporary, create=True)
         try:
             await file.preallocate(self._size_bytes)
-            await self._disk.rename(temporary, self.path)
-            await self._disk.sync_directory(self._directory)
-        except BaseException:
+        except OSError as error:
             await file.close()
+            if is_lack_of_space(error):
+                await self._disk.remove(temporary)  # leave the little room there is to others
             raise
+        await self._disk.rename(temporary, self.path)
+        await self._disk.sync_directory(self._directory)
         return file

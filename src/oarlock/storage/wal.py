@@ -160,7 +160,10 @@ class Wal:
         self._spare.prepare()
 
     async def close(self) -> None:
-        """Release the files. Every append that returned is durable; a later start finds it."""
+        """Release the files. Every append that returned is durable; a later start finds it.
+
+        Waits for the spare segment if it is being prepared. Where the disk may be stuck, bound it with a timeout.
+        """
         if self._failure is None:
             self._failure = ReplicaFailed(f"the log in {self._directory} is closed")
         await self._spare.close()
