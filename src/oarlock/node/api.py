@@ -4,6 +4,7 @@ A group is the unit of the hot path: a connection that received a pipeline of a 
 of a hundred commands with one sink, so that nothing here costs per command.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ import msgspec
 
 from oarlock.errors import OarlockError
 from oarlock.types import Boot, Command, Index, ReplicaId, Term
+
+log = logging.getLogger("oarlock")
 
 
 class Sink(Protocol):
@@ -23,6 +26,14 @@ class Sink(Protocol):
     def failed(self, error: OarlockError) -> None:
         """A :class:`~oarlock.errors.NotExecuted`, or an :class:`~oarlock.errors.OutcomeUnknown`."""
         ...
+
+
+def tell(receiver: Callable[[Any], None], outcome: Any) -> None:
+    """Give a sink its outcome. What goes wrong in there concerns one client, and must not stop the replica."""
+    try:
+        receiver(outcome)
+    except Exception:
+        log.exception("the receiver of an outcome failed; its client may have got no answer")
 
 
 class Status(msgspec.Struct, frozen=True):

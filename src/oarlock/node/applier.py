@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from types import GeneratorType
 from typing import Any
 
-from oarlock.errors import ReplicaFailed
+from oarlock.errors import NotExecuted, ReplicaFailed
+from oarlock.node.api import tell
 from oarlock.node.batch import decode_batch
 from oarlock.node.reads import QueryGroup
 from oarlock.node.writes import Writes
@@ -51,6 +52,11 @@ class Applier:
                         raise ReplicaFailed(
                             f"the state machine failed to apply entry {entry.index}: {error!r}"
                         ) from error
+                    if len(results) != len(piece.commands):
+                        raise ReplicaFailed(
+                            f"the state machine gave {len(results)} results for the {len(piece.commands)} commands "
+                            f"of entry {entry.index}: nobody knows which result is whose"
+                        )
                     writes.applied(piece, entry.term, results)
             elif entry.kind not in (EntryKind.SENTINEL, EntryKind.CONFIGURATION):
                 raise ReplicaFailed(f"entry {entry.index} is of kind {entry.kind}, which this version does not know")
@@ -63,10 +69,12 @@ class Applier:
             results = self._machine.query(group.queries)
         except Exception as error:
             raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
+        if len(results) != len(group.queries):
+            raise ReplicaFailed(f"the state machine gave {len(results)} answers to {len(group.queries)} queries")
         if GeneratorType in map(type, results):
             self._long_answers.append((list(results), group))
         else:
-            group.sink.resolved(results)
+            tell(group.sink.resolved, results)
 
     @property
     def has_long_answers(self) -> bool:
@@ -87,4 +95,11 @@ class Applier:
                 self._long_answers.append((results, group))
                 return
         if group.sink is not None:
-            group.sink.resolved(results)
+            tell(group.sink.resolved, results)
+
+    def fail_all(self, error: NotExecuted) -> None:
+        """This replica stops: answers that are not finished never will be."""
+        unfinished, self._long_answers = self._long_answers, deque()
+        for _, group in unfinished:
+            if group.sink is not None:
+                tell(group.sink.failed, error)

@@ -11,6 +11,9 @@ from oarlock.network.messages import ForwardSlice, SliceExpected
 from oarlock.node.batch import BATCH_BYTES
 from oarlock.types import Boot, Command, ReplicaId, Slice, Term
 
+HEADER_BYTES = 5
+"""Largest header of a byte string or an array in an encoded batch."""
+
 
 class Intake:
     """Slices that followers forwarded to this leadership and that wait to be appended."""
@@ -28,6 +31,10 @@ class Intake:
         what it applies."""
         if message.term == self.term and message.slice.origin == sender:
             self._waiting.append((sender, message.slice))
+
+    def forget(self, sender: ReplicaId) -> None:
+        """A fresh link from this origin is up. It sends everything again: what waits is the same, and would pile up."""
+        self._waiting = deque(waiting for waiting in self._waiting if waiting[0] != sender)
 
     def take(self, room_bytes: int) -> tuple[list[Slice], list[tuple[ReplicaId, SliceExpected]]]:
         """The slices to append next, of up to ``room_bytes`` or one, and what to answer to those out of order."""
@@ -60,9 +67,17 @@ def slice_bytes(piece: Slice) -> int:
     return sum(map(command_bytes, piece.commands))
 
 
+def is_command(value: object) -> bool:
+    """Whether the value is a command. Anything else would be replicated, and then stop every replica that reads it."""
+    return isinstance(value, bytes) or (isinstance(value, tuple) and all(isinstance(part, bytes) for part in value))
+
+
 def command_bytes(command: Command) -> int:
-    """The bytes of a command's parts."""
-    return len(command) if isinstance(command, bytes) else sum(map(len, command))
+    """About how many bytes a command takes in an entry: its parts, and the header that each has there. Without the
+    headers a command of very many empty parts would pass for small."""
+    if isinstance(command, bytes):
+        return HEADER_BYTES + len(command)
+    return HEADER_BYTES + HEADER_BYTES * len(command) + sum(map(len, command))
 
 
-__all__ = ["BATCH_BYTES", "Intake", "command_bytes", "slice_bytes"]
+__all__ = ["BATCH_BYTES", "Intake", "command_bytes", "is_command", "slice_bytes"]

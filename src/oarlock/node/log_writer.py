@@ -7,13 +7,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from oarlock.core.messages import CoreMessage
 from oarlock.core.ready import Persist
-from oarlock.storage.wal import Wal
-from oarlock.types import Entry, ReplicaId
+from oarlock.storage.wal import DurableState, Wal
+from oarlock.types import Entry, Index, ReplicaId, Term
 
 Outgoing = list[tuple[ReplicaId, CoreMessage]]
+
+
+class DurablePosition(NamedTuple):
+    """What this replica may say that it durably knows. What the core knows may be newer, and then less: it has cut
+    off a suffix that is on the disk still, in a term that is not there yet."""
+
+    term: Term
+    last_index: Index
+    last_term: Term
+
+    @classmethod
+    def of(cls, state: DurableState) -> DurablePosition:
+        """At the start."""
+        last = state.entries[-1] if state.entries else None
+        return cls(state.term, last.index if last else state.base_index, last.term if last else state.base_term)
 
 
 class LogWriter:
@@ -22,10 +38,13 @@ class LogWriter:
     def __init__(
         self,
         wal: Wal,
+        durable: DurablePosition,
         on_durable: Callable[[Persist, Outgoing], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._wal = wal
+        self.durable = durable
+        """What is on the disk for sure."""
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._gathered: list[Persist] = []
@@ -62,7 +81,12 @@ class LogWriter:
                 gathered, self._gathered = self._gathered, []
                 messages, self._messages = self._messages, []
                 last = gathered[-1]
-                await self._wal.append(last.term, last.vote, _merged(gathered))
+                entries = _merged(gathered)
+                await self._wal.append(last.term, last.vote, entries)
+                _, last_index, last_term = self.durable
+                if entries:
+                    last_index, last_term = entries[-1].index, entries[-1].term
+                self.durable = DurablePosition(last.term, last_index, last_term)
                 self._on_durable(last, messages)
         except Exception as error:
             # Final, whatever it was: after a failed fsync nobody knows what is on the disk. Never tried again.

@@ -47,8 +47,8 @@ from oarlock.node.api import Sink, Status
 from oarlock.node.applier import Applier
 from oarlock.node.batch import BATCH_BYTES, encode_batch
 from oarlock.node.clock import Clock, LoopClock
-from oarlock.node.intake import Intake, command_bytes, slice_bytes
-from oarlock.node.log_writer import LogWriter, Outgoing
+from oarlock.node.intake import Intake, command_bytes, is_command, slice_bytes
+from oarlock.node.log_writer import DurablePosition, LogWriter, Outgoing
 from oarlock.node.reads import QueryGroup, Reads, RemoteRound, Round
 from oarlock.node.turn_timer import TurnTimer
 from oarlock.node.writes import Group, Writes
@@ -71,6 +71,8 @@ TURN_BATCHES = 4
 """Entries that one turn appends at the most."""
 SWEEP_S = 0.05
 """How often the deadlines of waiting requests are looked at."""
+DISK_GRACE_S = 1.0
+"""How long stopping waits for the write that is under way."""
 
 
 class Node:
@@ -120,7 +122,7 @@ class Node:
         self._reads = Reads()
         self._intake = Intake(Term(0))
         self._applier = Applier(machine, self._writes)
-        self._writer = LogWriter(wal, self._made_durable, self._fail)
+        self._writer = LogWriter(wal, DurablePosition.of(durable), self._made_durable, self._fail)
         self._acquaintance = Acquaintance()
         self._hellos: dict[ReplicaId, Hello] = {}
         addresses = {member.id: member.address for member in self._raft.configuration.members}
@@ -134,8 +136,11 @@ class Node:
         self._outgoing: dict[ReplicaId, list[PeerMessage]] = {}
         self._turn_end: list[Callable[[], None]] = []
         self._when_writable: list[Callable[[], None]] = []
+        self._authority_futures: dict[asyncio.Future[Index], None] = {}
         self._stopping = False
         self._stopped = False
+        self._stop_task: asyncio.Task[None] | None = None
+        self._refused_task: asyncio.Task[None] | None = None
         self._handed_over = False
         self.failed: asyncio.Future[ReplicaFailed] = self._loop.create_future()
         """Done, with the reason, when this replica has met an error that it must not survive."""
@@ -206,14 +211,12 @@ class Node:
 
     async def close(self, timeout_s: float = 3.0) -> None:
         """Stop: hand leadership over, refuse what is new, let what is under way finish for up to ``timeout_s``."""
-        if self._stopped:
-            return
         self._stopping = True
         deadline = self._clock.monotonic_s() + timeout_s
         await self._until(lambda: not (self._writes or self._reads) or not self._raft.leader, deadline)
         # With two voters the next leader needs this replica's vote: stay until that is durable and sent.
         await self._until(lambda: not self._hands_over() and self._writer.idle, deadline)
-        await self._stop(ShuttingDown())
+        await asyncio.shield(self._stop())
 
     def _hands_over(self) -> bool:
         """Whether this replica leads and somebody could take over, or nobody is known to have done so yet."""
@@ -238,28 +241,47 @@ class Node:
             except TimeoutError:
                 return
 
-    async def _stop(self, reason: NotExecuted) -> None:
-        if self._stopped:
-            return
-        self._stopped = self._stopping = True
-        self._timer.cancel()
-        self._writes.fail_all(reason, OutcomeUnknown("the replica stopped before the outcome was known"))
-        self._reads.fail_all(reason)
-        self._end_turn()
+    def _stop(self) -> asyncio.Task[None]:
+        """Acknowledge nothing from here on, tell everyone who waits, and then let go of links and disk."""
+        if self._stop_task is None:
+            self._stopped = self._stopping = True
+            self._timer.cancel()
+            self._stop_task = self._loop.create_task(self._let_go())
+            self._writes.fail_all(ShuttingDown(), OutcomeUnknown("the replica stopped before the outcome was known"))
+            self._reads.fail_all(ShuttingDown())
+            self._applier.fail_all(ShuttingDown())
+            for future in self._authority_futures:
+                if not future.done():
+                    future.set_exception(ShuttingDown())
+            self._end_turn()
+        return self._stop_task
+
+    async def _let_go(self) -> None:
         await self._links.close()
-        if not self.failed.done():
-            await self._writer.close()
-            await self._wal.close()
-        self._lock.release()
+        try:
+            async with asyncio.timeout(DISK_GRACE_S):
+                if self._refused_task is not None:
+                    await asyncio.wait([self._refused_task])
+                await self._writer.close()
+                await self._wal.close()
+        except TimeoutError:
+            # What does not return may still write. The lock goes with the process, and not before.
+            log.error("replica %d: its disk does not answer; the lock on its directory stays", self.id)
+        except Exception as error:
+            log.error("replica %d: closing its log failed: %s", self.id, error)
+            self._lock.release()
+        else:
+            self._lock.release()
 
     def _fail(self, error: BaseException) -> None:
         """Fail-stop. Nothing is acknowledged from here on."""
-        if self.failed.done() or self._stopped:
+        if self._stopped:
             return
         reason = error if isinstance(error, ReplicaFailed) else ReplicaFailed(_sentence(error))
         log.error("replica %d stops: %s", self.id, reason, exc_info=None if isinstance(error, OSError) else error)
-        self.failed.set_result(reason)
-        self._failing = self._loop.create_task(self._stop(ShuttingDown()))
+        if not self.failed.done():  # whoever waited for it may have been cancelled, and it with him
+            self.failed.set_result(reason)
+        self._stop()
 
     # ── what users call ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,7 +293,10 @@ class Node:
 
         :raises NotExecuted: (a subclass) it was not executed and never will be; safe to retry.
         :raises OutcomeUnknown: it may have been executed, or may yet be; retry only what is idempotent.
+        :raises TypeError: it is no command.
         """
+        if not is_command(command):
+            raise TypeError(f"a command is bytes or a tuple of bytes, not {command!r:.80}")
         sink = _FutureSink(self._loop)
         self.submit((command,), command_bytes(command), sink, timeout_s)
         return (await sink.future)[0]
@@ -302,7 +327,11 @@ class Node:
         now = self._clock.monotonic_s()
         self._raft.verify_authority(future, now, now + timeout_s)
         self._schedule_turn()
-        return await future
+        self._authority_futures[future] = None
+        try:
+            return await future
+        finally:
+            del self._authority_futures[future]
 
     # ── what servers call (oarlock.node.api.Replica) ─────────────────────────────────────────────────────────
 
@@ -336,11 +365,17 @@ class Node:
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call back once there is room for writes again."""
+        if self._stopped:
+            self._loop.call_soon(callback)  # there is no turn any more, but there are clients to be told
+            return
         self._when_writable.append(callback)
         self._schedule_turn()
 
     def at_turn_end(self, callback: Callable[[], None]) -> None:
         """Call back once at the end of this turn, or of the next."""
+        if self._stopped:
+            self._loop.call_soon(callback)
+            return
         self._turn_end.append(callback)
         self._schedule_turn()
 
@@ -368,7 +403,7 @@ class Node:
 
     def hello(self) -> Hello:
         """This replica's own hello: only what is durable may stand in it."""
-        last_index = self._raft.log.durable_index
+        term, last_index, last_term = self._writer.durable
         return Hello(
             OLDEST_PROTOCOL_VERSION,
             PROTOCOL_VERSION,
@@ -377,8 +412,8 @@ class Node:
             self._identity.incarnation,
             self._boot,
             self._nonce,
-            self._raft.persisted_term,
-            self._raft.log.term_at(last_index) or Term(0),
+            term,
+            last_term,
             last_index,
             self._redis_address,
             self._http_address,
@@ -390,16 +425,19 @@ class Node:
 
     def connected(self, peer: ReplicaId, hello: Hello) -> None:
         """A fresh outbound link: what was sent before may be lost, so send it again."""
+        if self._stopped:
+            return
         self._hellos[peer] = hello
         self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
-        if peer == self._raft.leader:
-            self._send_undecided(peer)
+        if self._raft.leader in (peer, NO_REPLICA):
+            self._send_undecided(peer)  # also where it is about to be found leading again, before the next turn
             self._reads.leader_lost(self._clock.monotonic_s())
         self._schedule_turn()
 
     def heard_hello(self, peer: ReplicaId, hello: Hello) -> None:
-        """An inbound link of this peer is up."""
+        """A fresh inbound link of this peer is up: it sends its slices again."""
         self._hellos[peer] = hello
+        self._intake.forget(peer)
 
     def disconnected(self, peer: ReplicaId) -> None:
         """The outbound link is gone."""
@@ -426,23 +464,30 @@ class Node:
 
     def unreachable(self, peer: ReplicaId) -> None:
         """The peer's process is gone."""
+        if self._stopped:
+            return
         self._raft.peer_unreachable(peer, self._clock.monotonic_s())
         self._schedule_turn()
 
     def refused(self, peer: ReplicaId, refusal: Refusal) -> None:
         """A peer will not have this replica. If that is final, it must not come back as it is."""
-        if refusal.code in FINAL_REFUSALS and not self._stopped:
-            self._failing = self._loop.create_task(self._stay_down(peer, refusal))
+        if refusal.code in FINAL_REFUSALS and not self._stopped and self._refused_task is None:
+            self._refused_task = self._loop.create_task(self._stay_down(peer, refusal))
 
     async def _stay_down(self, peer: ReplicaId, refusal: Refusal) -> None:
         text = f"replica {peer} refused this one: {refusal.text}"
-        await record_refusal(self._disk, self._directory, text)
+        try:
+            await record_refusal(self._disk, self._directory, text)
+        except OSError as error:
+            text += f" (which could not be recorded in {self._directory}: {error})"
         self._fail(ReplicaFailed(text))
 
     def _received_from_node(self, peer: ReplicaId, message: PeerMessage, now: float) -> None:
         match message:
-            case ForwardSlice():
+            case ForwardSlice() if self._raft.leader == self.id:
                 self._intake_for_term().received(peer, message)
+            case ForwardSlice():
+                pass  # cut for a leadership that is over, and can never stand in another's term
             case SliceExpected(term, boot, number):
                 if term == self._raft.term and boot == self._boot and peer == self._raft.leader:
                     self._send_undecided(peer, number)
@@ -502,7 +547,7 @@ class Node:
             self._applier.step()
 
         self._end_turn()
-        if raft.has_more_to_apply or self._applier.has_long_answers or self._more_to_cut():
+        if raft.has_more_to_apply or self._applier.has_long_answers or self._more_to_append():
             self._schedule_turn()
         if self._sweep_at == float("inf") and (self._writes or reads):
             self._sweep_at = now + SWEEP_S
@@ -539,19 +584,28 @@ class Node:
             if not self._raft.can_propose or not self._writer.has_space:
                 return
             own = self._writes.cut(self._raft.term)
-            slices = [own] if own is not None else []
-            foreign, answers = (
-                intake.take(BATCH_BYTES - (slice_bytes(own) if own is not None else 0)) if intake else ([], [])
-            )
+            own_bytes = slice_bytes(own) if own is not None else 0
+            if own is not None and own_bytes > BATCH_BYTES:
+                self._append([own], now)  # alone: two that large would not fit one entry
+                continue
+            foreign, answers = intake.take(BATCH_BYTES - own_bytes) if intake else ([], [])
             for peer, answer in answers:
                 self._queue(peer, answer)
-            slices += foreign
+            slices = [own, *foreign] if own is not None else foreign
             if not slices:
                 return
-            self._applier.proposed(self._raft.propose(encode_batch(slices), now), slices)
+            self._append(slices, now)
 
-    def _more_to_cut(self) -> bool:
-        return bool(self._intake) and self._raft.can_propose and self._writer.has_space
+    def _append(self, slices: list[Slice], now: float) -> None:
+        self._applier.proposed(self._raft.propose(encode_batch(slices), now), slices)
+
+    def _more_to_append(self) -> bool:
+        """Whether commands wait that could be appended or forwarded at once, so that another turn is due."""
+        raft = self._raft
+        can_cut = self._writes.can_cut(raft.term)
+        if raft.leader == self.id:
+            return (can_cut or bool(self._intake)) and raft.can_propose and self._writer.has_space
+        return can_cut and raft.leader != NO_REPLICA and self._links.is_connected(raft.leader)
 
     def _forward(self, leader: ReplicaId) -> None:
         """Cut slices for the leader and send them: a link that cannot take one closes, and all are sent again."""
@@ -602,11 +656,11 @@ class Node:
         if self._when_writable and self._writes.held_bytes < COMFORTABLE_BYTES // 2:
             callbacks, self._when_writable = self._when_writable, []
             for callback in callbacks:
-                callback()
+                _call(callback)
         while self._turn_end:
             callbacks, self._turn_end = self._turn_end, []
             for callback in callbacks:
-                callback()
+                _call(callback)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -640,6 +694,14 @@ class _FutureSink:
     def failed(self, error: OarlockError) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """What goes wrong in a server's callback must not stop the replica."""
+    try:
+        callback()
+    except Exception:
+        log.exception("a callback failed")
 
 
 def _sentence(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from oarlock.errors import AuthorityTimedOut, NotExecuted, Unavailable
-from oarlock.node.api import Sink
+from oarlock.node.api import Sink, tell
 from oarlock.types import Boot, Index, ReplicaId
 
 RETRY_S = 0.02
@@ -124,6 +124,8 @@ class Reads:
         for round_, _ in self._asked.values():
             self._waiting.append(round_)
         self._asked.clear()
+        for round_ in self._waiting:
+            round_.not_before = now  # the pause was for a leader that is gone
 
     def take_applied(self, applied: Index) -> list[QueryGroup]:
         """Groups that may be answered from the present state."""
@@ -138,9 +140,8 @@ class Reads:
         error: NotExecuted = AuthorityTimedOut() if leader_known else Unavailable("no leader is known to read from")
         for round_ in self._all_rounds():
             for group in round_.groups:
-                if group.sink is not None and group.deadline <= now:
-                    sink, group.sink = group.sink, None
-                    sink.failed(error)
+                if group.deadline <= now:
+                    _fail(group, error)
         for number, (round_, resend_at) in list(self._asked.items()):
             if resend_at <= now:
                 del self._asked[number]
@@ -153,15 +154,14 @@ class Reads:
     def fail_all(self, error: NotExecuted) -> None:
         """This replica stops. Nothing was read."""
         self.form_round()
-        for round_ in self._all_rounds():
-            for group in round_.groups:
-                if group.sink is not None:
-                    sink, group.sink = group.sink, None
-                    sink.failed(error)
+        rounds = self._all_rounds()
         self._waiting.clear()
         self._asked.clear()
         self._with_core.clear()
         self._confirmed.clear()
+        for round_ in rounds:
+            for group in round_.groups:
+                _fail(group, error)
 
     def _all_rounds(self) -> list[Round]:
         return [
@@ -183,3 +183,9 @@ class Reads:
     def _try_again(self, round_: Round, now: float) -> None:
         round_.not_before = now + RETRY_S
         self._waiting.append(round_)
+
+
+def _fail(group: QueryGroup, error: NotExecuted) -> None:
+    if group.sink is not None:
+        sink, group.sink = group.sink, None
+        tell(sink.failed, error)

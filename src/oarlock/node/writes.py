@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from oarlock.errors import NotExecuted, OarlockError, OutcomeUnknown, ReplicaFailed, Unavailable
-from oarlock.node.api import Sink
+from oarlock.node.api import Sink, tell
 from oarlock.node.batch import BATCH_BYTES
 from oarlock.types import Boot, Command, ReplicaId, Slice, Term
 
@@ -57,7 +57,7 @@ class Writes:
         self._next_number = 1
         self._undecided_bytes = 0
         self.held_bytes = 0
-        """Size of all groups held, for back-pressure."""
+        """Size of the groups that somebody waits for: back-pressure must end when nobody does any more."""
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._undecided)
@@ -67,13 +67,20 @@ class Writes:
         self._waiting.append(group)
         self.held_bytes += group.size_bytes
 
+    def can_cut(self, term: Term) -> bool:
+        """Whether something waits that may be cut for the leader of ``term`` now.
+
+        Not while a slice of an earlier term is undecided: a later write must not overtake it.
+        """
+        return (
+            bool(self._waiting) and self._undecided_bytes < WINDOW_BYTES and (term == self._term or not self._undecided)
+        )
+
     def cut(self, term: Term) -> Slice | None:
         """The next slice for the leader of ``term``, or None if there is nothing to cut, or not yet."""
-        if not self._waiting or self._undecided_bytes >= WINDOW_BYTES:
+        if not self.can_cut(term):
             return None
         if term != self._term:
-            if self._undecided:
-                return None  # a later write must not overtake an earlier one whose fate is open
             self._term, self._next_number = term, 1
         groups: list[Group] = []
         commands: list[Command] = []
@@ -82,7 +89,6 @@ class Writes:
         while waiting and (not groups or size_bytes + waiting[0].size_bytes <= BATCH_BYTES):
             group = waiting.popleft()
             if group.sink is None:
-                self.held_bytes -= group.size_bytes
                 continue
             groups.append(group)
             commands += group.commands
@@ -110,17 +116,13 @@ class Writes:
         if cut is None or term != self._term or cut.slice.first != piece.first:
             raise ReplicaFailed(f"slice {piece.first} of term {term} was applied, but is not the one that was due")
         self._undecided_bytes -= cut.size_bytes
-        self.held_bytes -= cut.size_bytes
         groups = cut.groups
-        if len(groups) == 1:
-            if groups[0].sink is not None:
-                groups[0].sink.resolved(results)
-            return
         start = 0
         for group in groups:
             end = start + len(group.commands)
             if group.sink is not None:
-                group.sink.resolved(results[start:end])
+                self.held_bytes -= group.size_bytes
+                tell(group.sink.resolved, results if len(groups) == 1 else results[start:end])
             start = end
 
     def term_applied(self, term: Term) -> None:
@@ -138,27 +140,30 @@ class Writes:
 
         ``why_waiting`` is a sentence for those that no leader took.
         """
-        for group in self._waiting:
-            if group.sink is not None and group.deadline <= now:
-                _fail(group, Unavailable(why_waiting))
-        while self._waiting and self._waiting[0].sink is None:
-            self.held_bytes -= self._waiting.popleft().size_bytes
-        for cut in self._undecided:
+        # First take them out, then tell: whoever is told may come with new commands at once.
+        expired = [group for group in self._waiting if group.deadline <= now or group.sink is None]
+        if expired:
+            self._waiting = deque(group for group in self._waiting if group.deadline > now and group.sink is not None)
+            for group in expired:
+                self._fail(group, Unavailable(why_waiting))
+        for cut in list(self._undecided):
             for group in cut.groups:
-                if group.sink is not None and group.deadline <= now:
-                    _fail(group, OutcomeUnknown())
+                if group.deadline <= now:
+                    self._fail(group, OutcomeUnknown())
 
     def fail_all(self, waiting: NotExecuted, undecided: OutcomeUnknown) -> None:
         """This replica stops: what waits was not executed, what was cut may have been."""
-        for group in self._waiting:
-            _fail(group, waiting)
-        for cut in self._undecided:
+        uncut, cuts = self._waiting, self._undecided
+        self._waiting, self._undecided = deque(), deque()
+        self._undecided_bytes = 0
+        for group in uncut:
+            self._fail(group, waiting)
+        for cut in cuts:
             for group in cut.groups:
-                _fail(group, undecided)
-        self._waiting.clear()
+                self._fail(group, undecided)
 
-
-def _fail(group: Group, error: OarlockError) -> None:
-    if group.sink is not None:
-        sink, group.sink = group.sink, None
-        sink.failed(error)
+    def _fail(self, group: Group, error: OarlockError) -> None:
+        if group.sink is not None:
+            self.held_bytes -= group.size_bytes
+            sink, group.sink = group.sink, None
+            tell(sink.failed, error)
