@@ -47,6 +47,13 @@ def test_only_the_expected_replica_of_this_cluster_passes(theirs, expected, code
     assert (refusal and refusal.code) == code
 
 
+def test_a_replica_that_reaches_itself_is_told_from_two_of_the_same_id():
+    reached_itself = review(hello_of(A), hello_of(A), B, KNOWN)
+    same_id = review(hello_of(A), changed(hello_of(A), nonce=5), B, KNOWN)
+    assert reached_itself is not None and "dialled itself" in reached_itself.text
+    assert same_id is not None and "two processes have the same id" in same_id.text
+
+
 def test_an_earlier_boot_is_refused_once_a_later_one_was_met():
     presence = Presence()
     assert presence.examine(hello_of(B, 1)) is None

@@ -79,8 +79,7 @@ class Links:
         False if the link is down, or if too much is waiting in it already; then they are dropped. With ``required``
         such an overflow also ends the link, so that ``disconnected`` and ``connected`` tell when to send again.
         """
-        connection = self._peers[peer].outbound.connection
-        return connection is not None and connection.send(messages, required)
+        return self._peers[peer].outbound.send(messages, required)
 
     def probe(self, peer: ReplicaId) -> None:
         """Find out soon whether the peer's process lives; ``unreachable`` follows if it does not."""

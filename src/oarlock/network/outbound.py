@@ -55,7 +55,7 @@ class OutboundConnection(Connection):
         self._announced = False
 
     def send(self, messages: Sequence[PeerMessage], required: bool) -> bool:
-        """See :meth:`oarlock.network.links.Links.send`."""
+        """Send the messages in one frame and one write, unless the link is down or too much waits in it."""
         if not self.usable or self._transport is None:
             return False
         # Measured before encoding: a peer that takes nothing should not cost us the work either.
@@ -133,7 +133,7 @@ class Outbound:
 
     @property
     def connection(self) -> OutboundConnection | None:
-        """The connection over which messages can be sent now, if there is one."""
+        """The connection of the link, if it is up."""
         return self._connection if self._connection is not None and self._connection.usable else None
 
     def start(self) -> None:
@@ -152,6 +152,10 @@ class Outbound:
         if self._task is not None:
             with suppress(asyncio.CancelledError, Exception):  # an exception has been reported already
                 await self._task
+
+    def send(self, messages: Sequence[PeerMessage], required: bool) -> bool:
+        """See :meth:`oarlock.network.links.Links.send`."""
+        return self._connection is not None and self._connection.send(messages, required)
 
     def find_out(self) -> None:
         """Learn soon whether the peer's process lives: through an open link, else by dialling without back-off."""
