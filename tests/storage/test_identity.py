@@ -109,6 +109,26 @@ async def test_scenario_40_power_fails_at_every_step_of_the_first_initialisation
             assert state.boot == 1
 
 
+async def test_scenario_40_what_loads_after_a_kill_still_loads_after_a_power_failure() -> None:
+    counting = MemoryDisk(Random(1))
+    await new_replica(counting)
+    for seed in range(10):
+        for step in range(1, counting.steps + 1):
+            disk = MemoryDisk(Random(seed))
+            disk.power_fails_at = step
+            with pytest.raises(PowerFailure):
+                await new_replica(disk)
+            disk = disk.kill()
+            with contextlib.suppress(StartupError):
+                wal, _ = await start(disk)
+                await append(wal, 1, 1, *entries(1, 2))
+                disk = disk.lose_power()
+                _, state = await start(disk)
+                assert known(state) == (1, 1, entries(1, 2))
+                continue
+            assert "oarlock init" in await refusal(disk)
+
+
 async def test_each_directory_that_does_not_load_says_what_to_do() -> None:
     disk = MemoryDisk(Random(1))
     assert "does not exist" in await refusal(disk)

@@ -212,6 +212,8 @@ async def load_identity(disk: Disk, directory: str) -> Identity:
         raise StartupError(f"{directory} does not exist; make a data directory with `oarlock init`") from error
     except NotADirectoryError as error:
         raise StartupError(f"{directory} is not a directory; name a data directory made with `oarlock init`") from error
+    # The names may be those of an initialisation that was killed before they were durable. From here on they count.
+    await disk.sync_directory(directory)
     if REFUSAL_NAME in names:
         reason = (await read_whole_file(disk, f"{directory}/{REFUSAL_NAME}")).decode(errors="replace").strip()
         raise StartupError(

@@ -52,8 +52,6 @@ async def recover(disk: Disk, directory: str, identity: Identity, segment_bytes:
     :raises StartupError: the log is another replica's, or a newer program's, or the disk is full
     :raises OSError: the disk failed; nothing that was there is lost
     """
-    # A name may be one that its process did not live to make durable, and all that follows builds on it.
-    await disk.sync_directory(directory)
     await remove_if_there(disk, f"{directory}/{_TEMPORARY_NAME}")
     await remove_spare(disk, directory)
     numbers = [number for name in await disk.list(directory) if (number := segment_number(name)) is not None]

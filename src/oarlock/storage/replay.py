@@ -63,7 +63,8 @@ class Replay(msgspec.Struct):
                 self._take(found)
             except (ValueError, msgspec.MsgspecError) as error:
                 raise corrupt_log(path, offset, str(error)) from error
-            # A segment that holds the last frame alone adds nothing without it.
+            # A segment that holds the last frame alone adds nothing without it. Nor may the log build on it: its name
+            # may not be durable, if the process that gave it was killed before it synced the directory.
             self.before_last = header.previous if is_first else SegmentEnd(header.number, offset)
             offset += frame_bytes(found.payload)
 
