@@ -13,6 +13,7 @@ After every step ``checks.py`` holds the whole cluster to the invariants. A fail
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 from collections import deque
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 from oarlock.core import Config, Persist, Raft, ReadConfirmed
 from oarlock.core.messages import CoreMessage, PreVote, PreVoteReply, RequestVote, RequestVoteReply
 from oarlock.core.roles import Leader
-from oarlock.errors import NotExecuted
+from oarlock.errors import NotExecuted, NotLeader, Overloaded
 from oarlock.types import Boot, Configuration, Entry, EntryKind, Index, Member, ReplicaId, Term
 from tests.core.checks import Checks
 from tests.core.durable import DurableState
@@ -72,6 +73,8 @@ class Read:
         self.floor = floor
         """The highest index committed anywhere when the read began."""
         self.outcome: Index | NotExecuted | None = None
+        self.lost = False
+        """Its replica crashed before it ended; whoever waited for it crashed too."""
 
     @property
     def pending(self) -> bool:
@@ -165,6 +168,7 @@ class Cluster:
         self.now = 0.0
         self.script: list[str] = [f"c = Cluster({voters}, learners={learners}, outgoing={outgoing!r}, seed={seed})"]
         self.depth = 0
+        self.reads = 0
         self.network: list[Envelope] = []
         self.cut: set[tuple[int, int]] = set()
         self.checks = Checks(self)
@@ -269,10 +273,21 @@ class Cluster:
         return index
 
     @step
+    def try_to_propose(self, replica: int, payload: bytes) -> None:
+        """It may refuse, as it may during a hand-over or past its quota."""
+        with contextlib.suppress(NotLeader, Overloaded):
+            self.propose(replica, payload)
+
+    @step
+    def expect(self, holds: bool, what: str) -> None:
+        assert holds, f"expected {what}"
+
+    @step
     def read(self, replica: int, timeout_s: float = FOREVER) -> Read:
         """A linearizable read begins."""
         read = Read(replica, self.checks.commit_known_anywhere())
-        number = len(self[replica].reads)
+        self.reads += 1
+        number = self.reads
         self[replica].reads[number] = read
         self[replica].raft.verify_authority(number, self.now, self.now + timeout_s)
         self._turn(self[replica])
@@ -314,6 +329,15 @@ class Cluster:
     def duplicate(self, sender: int, receiver: int, kind: Kind = None) -> list[Envelope]:
         """A copy of each such message; it arrives when released."""
         return [Envelope(e.sender, e.receiver, e.message) for e in self._matching(sender, receiver, kind)]
+
+    @step
+    def arrives_at_once(self, position: int, *, again: bool = False) -> None:
+        """The message at this place of the queue overtakes the others; ``again``: and stays, to arrive once more."""
+        self._arrive(self.network[position] if again else self.network.pop(position))
+
+    @step
+    def lose(self, position: int) -> None:
+        del self.network[position]
 
     @step
     def inject(self, sender: int, receiver: int, message: CoreMessage) -> None:
@@ -407,6 +431,8 @@ class Cluster:
             victim.disk.write(victim.unsynced.popleft()[0])
         victim.unsynced.clear()
         victim.running = victim.paused = False
+        for read in victim.reads.values():
+            read.lost = read.pending
         victim.reads.clear()
 
     @step

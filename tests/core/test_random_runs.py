@@ -1,0 +1,35 @@
+"""Random schedules. ``OARLOCK_RANDOM_RUNS=5000`` runs so many; a failure names its seed and prints its script.
+
+OARLOCK_RANDOM_FIRST_SEED=1234 OARLOCK_RANDOM_RUNS=1 pytest tests/core/test_random_runs.py
+"""
+
+import os
+
+import pytest
+
+from tests.core.random_run import RandomRun
+
+RUNS = int(os.environ.get("OARLOCK_RANDOM_RUNS", "200"))
+FIRST_SEED = int(os.environ.get("OARLOCK_RANDOM_FIRST_SEED", "0"))
+SEEDS_PER_TEST = 20
+
+FOUND: tuple[int, ...] = ()
+"""Seeds that once found something."""
+
+
+def run(seed: int) -> None:
+    try:
+        RandomRun(seed).run()
+    except Exception as error:
+        raise AssertionError(f"seed {seed}: {error}") from error
+
+
+@pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + RUNS, SEEDS_PER_TEST))
+def test_random_runs(first: int) -> None:
+    for seed in range(first, min(first + SEEDS_PER_TEST, FIRST_SEED + RUNS)):
+        run(seed)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_seeds_that_once_found_something(seed: int) -> None:
+    run(seed)
