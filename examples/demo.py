@@ -259,6 +259,7 @@ def running(directory: Path) -> Iterator[Cluster]:
 
 
 def play(timeline: Timeline, cluster: Cluster) -> None:
+    timeline.event("starting three replicas on this machine, each with a data directory of its own")
     cluster.wait_until_ready()
     leader, term = cluster.leader()
     timeline.event(f"replicas 1, 2 and 3 serve; replica {leader.id} leads in term {term}")
@@ -272,6 +273,7 @@ def play(timeline: Timeline, cluster: Cluster) -> None:
     time.sleep(LOAD_S)
     timeline.event(f"{sum(load.written):,} writes acknowledged and {load.reads:,} reads answered so far")
 
+    applied_at_death = leader.raft()["applied_index"]
     os.kill(leader.pid, signal.SIGKILL)
     killed_at = time.monotonic()
     timeline.event(timeline.strong(f"kill -9 of replica {leader.id}, the leader"))
@@ -282,7 +284,7 @@ def play(timeline: Timeline, cluster: Cluster) -> None:
 
     cluster.restart(leader)
     timeline.event(f"replica {leader.id} is started again")
-    watch_it_catch_up(timeline, leader, heir)
+    watch_it_catch_up(timeline, leader, heir, applied_at_death)
     time.sleep(LOAD_S)
     load.stop()
     timeline.event(f"the clients stop: {sum(load.written):,} writes acknowledged, {load.reads:,} reads answered")
@@ -303,26 +305,21 @@ def tell_what_clients_noticed(timeline: Timeline, load: Load, killed_at: float) 
         timeline.more(f"{len(rest)} saw no error at all: their slowest write took {slowest * 1000:.0f} ms")
 
 
-def watch_it_catch_up(timeline: Timeline, returned: Replica, leader: Replica) -> None:
-    def answering() -> dict[str, Any] | None:
-        with suppress(redis.RedisError):
-            return returned.raft()
-        return None
-
+def watch_it_catch_up(timeline: Timeline, returned: Replica, leader: Replica, applied_at_death: int) -> None:
     began = time.monotonic()
-    first = until(f"replica {returned.id} answers again", answering)
     target = leader.raft()["commit_index"]
-    timeline.more(f"it is back at applied_index {first['applied_index']:,}; the leader is at {target:,}")
+    timeline.more(f"it missed {target - applied_at_death:,} entries of the log; the leader is at {target:,}")
 
     def caught_up() -> dict[str, Any] | None:
-        info = answering()
-        return info if info and info["applied_index"] >= target else None
+        with suppress(redis.RedisError):
+            info = returned.raft()
+            return info if info["applied_index"] >= target else None
+        return None
 
     info = until(f"replica {returned.id} has applied what it missed", caught_up)
-    seconds = time.monotonic() - began
     timeline.event(
-        f"replica {returned.id} has caught up: {info['role']} at applied_index {info['applied_index']:,}, "
-        f"{seconds:.1f} s after its start"
+        f"replica {returned.id} has caught up after {time.monotonic() - began:.1f} s: "
+        f"{info['role']}, applied_index {info['applied_index']:,}"
     )
 
 
