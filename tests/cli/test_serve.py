@@ -1,6 +1,7 @@
 """``oarlock serve`` as a process: what it refuses, what it says, and how it ends."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from oarlock.cli.probe import raft_info
 from tests.cli.conftest import DEADLINE_S, oarlock, until
 
 
@@ -120,7 +122,20 @@ def test_a_damaged_identity_is_refused(single: Single) -> None:
     assert_refused(oarlock(*single.arguments), str(path))
 
 
-def test_a_cluster_without_a_majority_still_stops_when_told(tmp_path: Path, ports: Callable[[int], int]) -> None:
+def test_a_disk_that_fails_ends_it_with_1_and_the_reason(single: Single) -> None:
+    process = single.start()
+    until(single.serves, "serves")
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))  # any write further into a file fails
+    with single.client() as client, pytest.raises(redis.RedisError):
+        client.set("lost", "yes")
+    _, log = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1, log
+    assert "File too large" in log.splitlines()[-1]
+
+
+@pytest.fixture
+def without_majority(tmp_path: Path, ports: Callable[[int], int]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Replica 1 of 3, the others never started: the process, and the port at which it answers."""
     first = ports(6)
     members = ",".join(f"{replica}=127.0.0.1:{first + replica}" for replica in (1, 2, 3))
     made = oarlock("init", "--data-dir", str(tmp_path / "1"), "--id", "1", "--members", members)
@@ -128,19 +143,47 @@ def test_a_cluster_without_a_majority_still_stops_when_told(tmp_path: Path, port
     command = [sys.executable, "-m", "oarlock", "serve", "--data-dir", str(tmp_path / "1")]
     command += ["--redis", f"127.0.0.1:{first}", "--http", f"127.0.0.1:{first + 5}"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def answers() -> bool:
+        try:
+            return bool(raft_info(f"127.0.0.1:{first}", timeout_s=1.0)["leader_id"] == "0")
+        except OSError:
+            return False
+
     try:
-        with redis.Redis(port=first, socket_timeout=10) as client:
-
-            def knows_no_leader() -> bool:
-                try:
-                    return bool(client.info("raft")["leader_id"] == 0)
-                except redis.ConnectionError:
-                    return False
-
-            until(knows_no_leader, "answers INFO without a leader")
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 0, log
+        until(answers, "answers INFO without a leader")
+        yield process, first
     finally:
         process.kill()
         process.communicate()
+
+
+def waiting_write(port: int) -> socket.socket:
+    """A connection whose write the replica has read and cannot execute: it came with a PING that is answered."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+    connection.sendall(b"PING\r\nSET k v\r\n")
+    assert connection.recv(7, socket.MSG_WAITALL) == b"+PONG\r\n"
+    return connection
+
+
+def test_stopping_answers_what_waits_and_says_that_it_was_not_executed(without_majority) -> None:
+    process, port = without_majority
+    with waiting_write(port) as connection, connection.makefile("rb") as replies:
+        process.send_signal(signal.SIGTERM)
+        answer = replies.read()
+    assert answer.startswith((b"-TRYAGAIN ", b"-CLUSTERDOWN ")) and answer.count(b"\r\n") == 1
+    _, log = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, log
+
+
+def test_a_second_signal_ends_it_at_once(without_majority) -> None:
+    process, port = without_majority
+    assert process.stderr is not None
+    with waiting_write(port):
+        process.send_signal(signal.SIGTERM)
+        while "SIGTERM: stopping" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert log.rstrip().endswith("SIGTERM again: exiting at once")
