@@ -1,0 +1,88 @@
+"""Who is let in: by its incarnation, and by the promises that this replica remembers."""
+
+from oarlock.core.messages import AppendAck, AppendReject, RequestVoteReply
+from oarlock.network.messages import Hello
+from oarlock.node.acquaintance import FINAL_REFUSALS, Acquaintance
+from oarlock.types import Beat, Boot, Configuration, Index, Member, ReplicaId, Term
+
+PEER = ReplicaId(2)
+IDS = (ReplicaId(1), PEER)
+FORMED = Configuration(tuple(Member(replica, "", replica * 11) for replica in IDS), IDS)
+UNFORMED = Configuration(tuple(Member(replica, "") for replica in IDS), IDS)
+
+
+def hello(term: int, last_index: int, replica: ReplicaId = PEER, incarnation: int = 22) -> Hello:
+    return Hello(1, 1, "c", replica, incarnation, Boot(1), 1, Term(term), Term(term), Index(last_index), "", "")
+
+
+def acked(term: int, match: int) -> AppendAck:
+    return AppendAck(Term(term), Beat(1), Index(match))
+
+
+def voted(term: int, *, granted: bool = True) -> RequestVoteReply:
+    return RequestVoteReply(Term(term), granted, 22)
+
+
+def code(memory: Acquaintance, greeting: Hello, configuration: Configuration = FORMED) -> str | None:
+    refusal = memory.examine(greeting, configuration)
+    return refusal.code if refusal else None
+
+
+def test_a_member_with_its_own_directory_is_welcome() -> None:
+    assert code(Acquaintance(), hello(0, 0)) is None
+
+
+def test_52_71_another_incarnation_is_refused_for_good_once_the_cluster_has_formed() -> None:
+    assert code(Acquaintance(), hello(9, 99, incarnation=23)) == "incarnation"
+    assert code(Acquaintance(), hello(0, 0, incarnation=23), UNFORMED) is None
+    assert "incarnation" in FINAL_REFUSALS
+
+
+def test_who_is_no_member_is_refused_but_may_become_one() -> None:
+    assert code(Acquaintance(), hello(0, 0, replica=ReplicaId(3))) == "replica"
+    assert "replica" not in FINAL_REFUSALS
+
+
+def test_52_a_replica_that_lost_its_past_is_refused_for_good() -> None:
+    memory = Acquaintance()
+    memory.note(PEER, acked(3, 10))
+    assert code(memory, hello(2, 50)) == "past", "it acknowledged in term 3"
+    assert code(memory, hello(3, 9)) == "past", "it acknowledged index 10"
+    assert code(memory, hello(3, 10)) is None
+    assert "past" in FINAL_REFUSALS
+
+
+def test_72_a_replica_whose_suffix_a_new_leader_replaced_is_honest() -> None:
+    memory = Acquaintance()
+    memory.note(PEER, acked(3, 10))
+    assert code(memory, hello(4, 5)) is None
+
+
+def test_a_vote_is_a_promise_too() -> None:
+    memory = Acquaintance()
+    memory.note(PEER, acked(3, 10))
+    memory.note(PEER, voted(5))
+    assert code(memory, hello(4, 50)) == "past"
+    assert code(memory, hello(5, 0)) is None
+
+
+def test_only_what_was_durable_when_it_was_said_is_a_promise() -> None:
+    memory = Acquaintance()
+    memory.note(PEER, voted(5, granted=False))
+    memory.note(PEER, acked(5, 0))
+    memory.note(PEER, AppendReject(Term(5), Beat(1), Index(9), Index(8), Term(1)))
+    assert code(memory, hello(0, 0)) is None
+
+
+def test_a_late_acknowledgement_takes_no_promise_back() -> None:
+    memory = Acquaintance()
+    memory.note(PEER, acked(3, 10))
+    memory.note(PEER, acked(3, 4))
+    memory.note(PEER, acked(2, 90))
+    assert code(memory, hello(3, 9)) == "past"
+
+
+def test_everyone_is_remembered_apart() -> None:
+    memory = Acquaintance()
+    memory.note(ReplicaId(1), acked(3, 10))
+    assert code(memory, hello(0, 0)) is None

@@ -1,0 +1,168 @@
+"""Applying: what it may not swallow, and what it may not skip."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from oarlock.errors import ReplicaFailed, ShuttingDown
+from oarlock.node.applier import Applier
+from oarlock.node.batch import BATCH_VERSION, decode_batch, encode_batch
+from oarlock.node.reads import QueryGroup
+from oarlock.node.writes import Group, Writes
+from oarlock.state_machine import Position
+from oarlock.types import Boot, Command, Entry, EntryKind, Index, ReplicaId, Slice, Term
+from tests.node.cluster import Recorder
+
+ME, BOOT = ReplicaId(1), Boot(1)
+NEVER = float("inf")
+
+
+class Machine:
+    """Does what a test tells it to."""
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[int, Command]] = []
+
+    def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
+        self.applied += [(at.index, command) for command in commands]
+        if b"raise" in commands:
+            raise MemoryError
+        return [] if b"forget" in commands else [len(self.applied)] * len(commands)
+
+    def query(self, queries: Sequence[Any]) -> Sequence[Any]:
+        if "raise" in queries:
+            raise RecursionError
+        if "forget" in queries:
+            return []
+        return [self._walk(query) if query == "long" else query for query in queries]
+
+    def _walk(self, query: str) -> Generator[None, None, str]:
+        yield
+        yield
+        return query
+
+
+def piece(*commands: bytes, first: int = 1, origin: int = 2) -> Slice:
+    return Slice(ReplicaId(origin), BOOT, first, commands)
+
+
+def entry(index: int, *slices: Slice, term: int = 1, kind: int = EntryKind.BATCH) -> Entry:
+    return Entry(Index(index), Term(term), kind, 0, encode_batch(slices) if slices else b"")
+
+
+def fresh() -> tuple[Applier, Machine, Writes]:
+    machine, writes = Machine(), Writes(ME, BOOT)
+    return Applier(machine, writes), machine, writes
+
+
+def test_slices_are_applied_in_order_and_sentinels_and_configurations_pass_by() -> None:
+    applier, machine, _ = fresh()
+    applier.apply(
+        [
+            entry(1, kind=EntryKind.CONFIGURATION),
+            entry(2, piece(b"a", b"b"), piece(b"c", origin=3)),
+            entry(3, kind=EntryKind.SENTINEL),
+            entry(4, piece(b"d")),
+        ]
+    )
+    assert machine.applied == [(2, b"a"), (2, b"b"), (2, b"c"), (4, b"d")]
+
+
+def test_an_unknown_kind_stops_the_replica() -> None:
+    applier, machine, _ = fresh()
+    with pytest.raises(ReplicaFailed, match="kind 77"):
+        applier.apply([entry(1, piece(b"a"), kind=77), entry(2, piece(b"b"))])
+    assert machine.applied == []
+
+
+def test_a_newer_batch_stops_the_replica() -> None:
+    applier, machine, _ = fresh()
+    newer = encode_batch([piece(b"a")]).replace(bytes([BATCH_VERSION]), bytes([BATCH_VERSION + 1]), 1)
+    with pytest.raises(ReplicaFailed, match="version"):
+        applier.apply([Entry(Index(1), Term(1), EntryKind.BATCH, 0, newer)])
+    assert machine.applied == []
+
+
+def test_a_batch_that_is_none_stops_the_replica() -> None:
+    with pytest.raises(ReplicaFailed):
+        decode_batch(b"\xc1")
+
+
+def test_a_batch_comes_back_as_it_was() -> None:
+    slices = [Slice(ME, BOOT, 5, (b"", (b"SET", b"k", b""), ())), piece(b"x" * 70000)]
+    assert decode_batch(encode_batch(slices)) == tuple(slices)
+
+
+@pytest.mark.parametrize("command", [b"raise", b"forget"])
+def test_what_the_machine_does_wrong_in_apply_is_never_a_result(command: bytes) -> None:
+    applier, _, writes = fresh()
+    sink = Recorder()
+    writes.add(Group((command,), 1, sink, NEVER))
+    own = writes.cut(Term(1))
+    assert own is not None
+    with pytest.raises(ReplicaFailed):
+        applier.apply([entry(1, own)])
+    assert not sink.told
+
+
+@pytest.mark.parametrize("query", ["raise", "forget"])
+def test_what_the_machine_does_wrong_in_query_is_never_an_answer(query: str) -> None:
+    applier, _, _ = fresh()
+    sink = Recorder()
+    with pytest.raises(ReplicaFailed):
+        applier.answer(QueryGroup((query,), sink, NEVER))
+    assert not sink.told
+
+
+def test_an_entry_of_a_later_term_decides_writes_before_its_own_slices_are_applied() -> None:
+    """The new leader may put our handed-over commands into the very entry that shows its term."""
+    applier, machine, writes = fresh()
+    sink = Recorder()
+    writes.add(Group((b"mine",), 1, sink, NEVER))
+    writes.cut(Term(1))
+    applier.apply([entry(1, piece(b"theirs"), term=2)])
+    again = writes.cut(Term(2))
+    assert again is not None and again.first == 1
+    applier.apply([entry(2, again, term=2)])
+    assert sink.results == [2]
+    assert machine.applied == [(1, b"theirs"), (2, b"mine")]
+
+
+def test_what_was_proposed_under_a_leadership_that_ended_is_not_taken_for_what_stands_there() -> None:
+    applier, machine, _ = fresh()
+    applier.proposed(Index(1), [piece(b"lost")])
+    applier.leadership_ended()
+    applier.apply([entry(1, piece(b"won"), term=2)])
+    assert machine.applied == [(1, b"won")]
+
+
+def test_a_long_answer_is_given_in_steps_and_others_go_between() -> None:
+    applier, _, _ = fresh()
+    first, second, quick = Recorder(), Recorder(), Recorder()
+    applier.answer(QueryGroup(("long", "a", "long"), first, NEVER))
+    applier.answer(QueryGroup(("long",), second, NEVER))
+    applier.answer(QueryGroup(("b",), quick, NEVER))
+    assert quick.results == ["b"]
+    steps = 0
+    while applier.has_long_answers:
+        applier.step()
+        steps += 1
+        if second.told and not first.told:
+            break
+    assert second.told and not first.told, "they take turns"
+    while applier.has_long_answers:
+        applier.step()
+        steps += 1
+    assert first.results == ["long", "a", "long"]
+    assert steps > 4
+
+
+def test_a_long_answer_that_a_stop_interrupts_is_refused() -> None:
+    applier, _, _ = fresh()
+    sink = Recorder()
+    applier.answer(QueryGroup(("long",), sink, NEVER))
+    applier.step()
+    applier.fail_all(ShuttingDown())
+    assert isinstance(sink.error, ShuttingDown)
+    assert not applier.has_long_answers
