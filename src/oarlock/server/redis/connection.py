@@ -1,0 +1,325 @@
+"""One client's conversation: requests in, replies out, in order. It knows no sockets, only an :class:`Output`.
+
+Requests that arrive together are cut into groups of one kind: writes, reads, or commands answered on the spot. All
+groups stand in one queue in the order of their replies. Groups of one kind go to the replica at once, one behind the
+other; a group of the other kind waits until those are answered, so that a read sees the writes before it and none of
+those behind it.
+
+Memory is bounded. While the client does not take its replies, nothing more is sent to the replica and no reply is
+encoded; and when what has been read but not answered exceeds its bound, nothing more is read.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+from oarlock.errors import OarlockError
+from oarlock.server.redis import commands, failures, local, replies
+from oarlock.server.redis.commands import Kind, Refused, Request
+from oarlock.server.redis.protocol import RequestParser
+from oarlock.server.redis.service import Service
+
+_log = logging.getLogger(__name__)
+
+MAX_GROUP_COMMANDS: Final = 1024
+MAX_GROUP_BYTES: Final = 512 * 1024
+"""Of arguments; a single command may be larger and then stands alone."""
+MAX_GROUPS_AT_REPLICA: Final = 16
+MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
+"""What may have been read and not answered. More than the largest command, and enough for clients that send a very
+long pipeline before they read the first reply."""
+
+_COMMAND_OVERHEAD_BYTES: Final = 128
+"""What a command costs in memory besides its arguments, about."""
+_POST, _HOST = b"POST", b"HOST:"
+
+
+class Output(Protocol):
+    """What a conversation wants of its transport; an :class:`asyncio.Transport` has it."""
+
+    def write(self, data: bytes, /) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+class Group:
+    """Consecutive commands of one kind, and the :class:`~oarlock.node.api.Sink` of their outcome."""
+
+    __slots__ = ("_answered", "answered", "error", "items", "kind", "plain", "resp3", "results", "size_bytes")
+
+    def __init__(self, kind: Kind, resp3: bool, answered: Callable[[], None]) -> None:
+        """``resp3`` is the client's choice when it asked, which HELLO may change before the answer comes."""
+        self.kind = kind
+        self.resp3 = resp3
+        self.items: list[Any] = []
+        """Canonical commands or queries; for :attr:`Kind.LOCAL`, replies in bytes."""
+        self.plain = True
+        """Only GETs, or only SETs without options."""
+        self.size_bytes = 0
+        self.answered = kind is Kind.LOCAL
+        self.results: Sequence[Any] = ()
+        self.error: OarlockError | None = None
+        self._answered = answered
+
+    def resolved(self, results: Sequence[Any]) -> None:
+        assert len(results) == len(self.items)
+        self.results = results
+        self.answered = True
+        self._answered()
+
+    def failed(self, error: OarlockError) -> None:
+        self.error = error
+        self.answered = True
+        self._answered()
+
+    def replies(self) -> bytes | Iterator[bytes]:
+        """The replies of the whole group, encoded at once if they are small."""
+        if self.kind is Kind.LOCAL:
+            return b"".join(self.items)
+        if self.error is not None:
+            return failures.line(self.error) * len(self.items)
+        at_once: bytes | None = None
+        if self.plain:
+            if self.kind is Kind.WRITE:
+                at_once = replies.all_ok(self.results)
+            else:
+                at_once = replies.small_values(self.results, self.resp3)
+        return replies.encoded(self.results, self.resp3) if at_once is None else at_once
+
+
+class Conversation:
+    """What one client says and is told. The methods are for its transport; everything runs on the event loop."""
+
+    def __init__(self, service: Service, output: Output, client_id: int) -> None:
+        self.service = service
+        self.client_id = client_id
+        self.name = b""
+        self.resp3 = False
+        self._output = output
+        self._parser = RequestParser()
+        self._queue: deque[Group] = deque()
+        self._unsent: deque[Group] = deque()
+        """Groups of the queue that the replica has not got yet."""
+        self._at_replica = 0
+        self._kind_at_replica = Kind.LOCAL
+        self._writing: Iterator[bytes] | None = None
+        """The rest of the replies of the first group."""
+        self._waiting_bytes = 0
+        self._flush_due = False
+        self._output_full = False
+        self._replica_full = False
+        self._reading = True
+        self._quitting = False
+        self._over = False
+
+    # What the transport reports
+
+    def receive(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        if self._quitting or self._over:
+            return
+        requests = self._parser.feed(data)
+        if requests:
+            self.service.commands += len(requests)
+            self._enqueue(requests)
+        if self._parser.error is not None and not self._quitting:
+            self._answer_locally(replies.error_line(b"ERR Protocol error: " + self._parser.error))
+            self.quit()
+        self._dispatch()
+        self._schedule_flush()
+        self._adjust_reading()
+
+    def output_full(self) -> None:
+        """The transport holds enough; its client reads too slowly."""
+        self._output_full = True
+
+    def output_drained(self) -> None:
+        """The transport has room again."""
+        self._output_full = False
+        self._flush()
+
+    def quit(self) -> None:
+        """Read nothing more, and close once everything that was asked is answered."""
+        self._quitting = True
+        self._schedule_flush()
+
+    def lost(self) -> None:
+        """The connection is gone. What the replica has got it may still execute."""
+        self._over = True
+        self._queue.clear()
+        self._unsent.clear()
+        self._writing = None
+
+    # Requests to groups
+
+    def _enqueue(self, requests: list[Request]) -> None:
+        group = Group(Kind.LOCAL, self.resp3, self._answered)
+        kind, items, size_bytes = Kind.LOCAL, group.items, 0
+        for request in requests:
+            name = request[0]
+            count = len(request)
+            plain = True
+            item: Any
+            if count == 2 and (name == b"GET" or name == b"get"):
+                kind = Kind.READ
+                key = request[1]
+                item = (b"GET", key)
+                length = len(key)
+            elif count == 3 and (name == b"SET" or name == b"set"):
+                kind = Kind.WRITE
+                _, key, value = request
+                item = (b"SET", key, value)
+                length = len(key) + len(value)
+            else:
+                plain = False
+                kind, item = self._understood(request)
+                length = len(item) if kind is Kind.LOCAL else sum(map(len, item))
+            if (
+                kind is not group.kind
+                or len(items) >= MAX_GROUP_COMMANDS
+                or (size_bytes + length > MAX_GROUP_BYTES and items)
+            ):
+                self._close_group(group, size_bytes)
+                group = Group(kind, self.resp3, self._answered)
+                items = group.items
+                size_bytes = 0
+            items.append(item)
+            size_bytes += length
+            if not plain:
+                group.plain = False
+                if self._quitting:
+                    break
+        self._close_group(group, size_bytes)
+
+    def _close_group(self, group: Group, size_bytes: int) -> None:
+        if not group.items:
+            return
+        group.size_bytes = size_bytes
+        self._waiting_bytes += size_bytes + _COMMAND_OVERHEAD_BYTES * len(group.items)
+        self._queue.append(group)
+        if group.kind is not Kind.LOCAL:
+            self._unsent.append(group)
+
+    def _understood(self, request: Request) -> tuple[Kind, Any]:
+        """The kind of a request and its canonical form; or, answered on the spot, the reply's bytes."""
+        name = request[0].upper()
+        try:
+            spec = commands.COMMANDS.get(name)
+            if spec is not None:
+                if not commands.fits(spec.arity, request):
+                    raise Refused(commands.wrong_arity(name.lower()))
+                return spec.kind, spec.canonical(request)
+            handler = local.local(name, request)
+            if handler is None:
+                if name in (_POST, _HOST):
+                    # A browser was made to send an HTTP request here. Its body must not be taken for commands.
+                    _log.warning("client %d speaks HTTP; closing its connection", self.client_id)
+                    self.quit()
+                raise Refused(commands.unknown_command(request))
+            reply = handler(self, request)
+        except Refused as refused:
+            reply = refused.reply
+        return Kind.LOCAL, replies.encode(reply, self.resp3)
+
+    def _answer_locally(self, reply: bytes) -> None:
+        group = Group(Kind.LOCAL, self.resp3, self._answered)
+        group.items.append(reply)
+        self._close_group(group, len(reply))
+
+    # Groups to the replica
+
+    def _dispatch(self) -> None:
+        unsent = self._unsent
+        replica = self.service.replica
+        while unsent and not self._output_full and self._at_replica < MAX_GROUPS_AT_REPLICA:
+            group = unsent[0]
+            if self._at_replica and group.kind is not self._kind_at_replica:
+                return
+            if group.kind is Kind.WRITE and self._replica_full:
+                return
+            unsent.popleft()
+            self._at_replica += 1
+            self._kind_at_replica = group.kind
+            if group.kind is Kind.READ:
+                replica.query(group.items, group)
+            elif not replica.submit(group.items, group.size_bytes, group):
+                self._replica_full = True
+                replica.when_writable(self._replica_writable)
+
+    def _replica_writable(self) -> None:
+        self._replica_full = False
+        if not self._over:
+            self._dispatch()
+            self._adjust_reading()
+
+    # Replies to the output
+
+    def _answered(self) -> None:
+        self._at_replica -= 1
+        if not self._over:
+            self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        # The next groups are submitted from there too: a sink must not call back into the replica.
+        if not self._flush_due:
+            self._flush_due = True
+            self.service.replica.at_turn_end(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._over:
+            return
+        while not self._output_full:
+            chunk = self._next_chunk()
+            if not chunk:
+                break
+            self._output.write(chunk)
+        self._dispatch()
+        self._adjust_reading()
+        if self._quitting and not self._queue:
+            self._over = True
+            self._output.close()
+
+    def _next_chunk(self) -> bytes:
+        """Replies that are due, about :data:`~oarlock.server.redis.replies.CHUNK_BYTES`; empty if there are none."""
+        queue = self._queue
+        parts: list[bytes] = []
+        size_bytes = 0
+        while queue and queue[0].answered and size_bytes < replies.CHUNK_BYTES:
+            if self._writing is None:
+                answer = queue[0].replies()
+                if isinstance(answer, bytes):
+                    parts.append(answer)
+                    size_bytes += len(answer)
+                    self._forget_first()
+                    continue
+                self._writing = answer
+            part = next(self._writing, None)
+            if part is None:
+                self._writing = None
+                self._forget_first()
+            else:
+                parts.append(part)
+                size_bytes += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _forget_first(self) -> None:
+        group = self._queue.popleft()
+        self._waiting_bytes -= group.size_bytes + _COMMAND_OVERHEAD_BYTES * len(group.items)
+
+    # Back-pressure
+
+    def _adjust_reading(self) -> None:
+        if self._over:
+            return
+        bound = MAX_WAITING_BYTES if self._reading else MAX_WAITING_BYTES // 2
+        wanted = self._waiting_bytes <= bound and not self._replica_full and not self._quitting
+        if wanted != self._reading and not self._output.is_closing():
+            self._reading = wanted
+            if wanted:
+                self._output.resume_reading()
+            else:
+                self._output.pause_reading()

@@ -1,0 +1,68 @@
+"""INFO: what this replica knows by itself, at any time and without asking anyone."""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+from oarlock import __version__
+from oarlock.server.redis.service import REDIS_VERSION, Service
+
+Lines: TypeAlias = Iterable[tuple[str, object]]
+
+
+def info(service: Service, sections: Iterable[bytes]) -> bytes:
+    """The named sections, or all of them if none is named, as lines ``name:value`` that end in CRLF."""
+    wanted = {name.lower().decode("ascii", "replace") for name in sections}
+    everything = not wanted or not wanted.isdisjoint(("all", "default", "everything"))
+    texts = [
+        "".join((f"# {name.capitalize()}\r\n", *(f"{field}:{value}\r\n" for field, value in section(service))))
+        for name, section in _SECTIONS.items()
+        if everything or name in wanted
+    ]
+    return "\r\n".join(texts).encode()
+
+
+def _server(service: Service) -> Lines:
+    yield "redis_version", REDIS_VERSION.decode()
+    yield "redis_mode", "standalone"
+    yield "oarlock_version", __version__
+    yield "python_version", ".".join(map(str, sys.version_info[:3]))
+    yield "tcp_port", service.port
+    yield "uptime_in_seconds", int(service.uptime_s())
+
+
+def _clients(service: Service) -> Lines:
+    yield "connected_clients", service.clients
+
+
+def _stats(service: Service) -> Lines:
+    yield "total_connections_received", service.clients_ever
+    yield "total_commands_processed", service.commands
+
+
+def _raft(service: Service) -> Lines:
+    status = service.replica.status()
+    yield "replica_id", status.replica_id
+    yield "role", status.role
+    yield "term", status.term
+    yield "leader_id", status.leader_id
+    yield "leader_redis", status.leader_redis
+    yield "commit_index", status.commit_index
+    yield "applied_index", status.applied_index
+    yield "last_index", status.last_index
+    yield "voters", ",".join(map(str, status.voters))
+
+
+def _keyspace(service: Service) -> Lines:
+    keys = len(service.machine)
+    if keys:
+        yield "db0", f"keys={keys},expires=0,avg_ttl=0"
+
+
+_SECTIONS: Final[dict[str, Callable[[Service], Lines]]] = {
+    "server": _server,
+    "clients": _clients,
+    "stats": _stats,
+    "raft": _raft,
+    "keyspace": _keyspace,
+}

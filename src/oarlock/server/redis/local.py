@@ -1,0 +1,197 @@
+"""Commands that are answered on the spot: what concerns the connection or the server, and no data."""
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+
+from oarlock.kv import integers
+from oarlock.kv.glob import matcher
+from oarlock.kv.results import OK, ErrorReply, SimpleString
+from oarlock.server.redis.commands import COMMANDS, Refused, Request, fits, integer, wrong_arity
+from oarlock.server.redis.info import info
+from oarlock.server.redis.replies import Reply, Verbatim
+from oarlock.server.redis.service import REDIS_VERSION, Service
+
+
+class Session(Protocol):
+    """What a connection remembers of its client."""
+
+    service: Service
+    client_id: int
+    name: bytes
+    resp3: bool
+
+    def quit(self) -> None:
+        """Take nothing more, and close once all replies are out."""
+        ...
+
+
+Handler: TypeAlias = Callable[[Session, Request], Reply]
+
+
+class Local(msgspec.Struct, frozen=True):
+    """One such command, or one of its subcommands."""
+
+    arity: int
+    handler: Handler
+
+
+def _ping(session: Session, request: Request) -> Reply:
+    if len(request) > 2:
+        raise Refused(wrong_arity(b"ping"))
+    return request[1] if len(request) == 2 else SimpleString(b"PONG")
+
+
+def _echo(session: Session, request: Request) -> Reply:
+    return request[1]
+
+
+def _select(session: Session, request: Request) -> Reply:
+    if integer(request[1]) != 0:
+        raise Refused(ErrorReply(b"ERR DB index is out of range"))
+    return OK
+
+
+def _quit(session: Session, request: Request) -> Reply:
+    session.quit()
+    return OK
+
+
+def _hello(session: Session, request: Request) -> Reply:
+    resp3 = session.resp3
+    name: bytes | None = None
+    if len(request) > 1:
+        version = integers.parse(request[1])
+        if version is None:
+            raise Refused(ErrorReply(b"ERR Protocol version is not an integer or out of range"))
+        if version not in (2, 3):
+            raise Refused(ErrorReply(b"NOPROTO unsupported protocol version"))
+        resp3 = version == 3
+    options = request[2:]
+    while options:
+        option = options[0].upper()
+        if option == b"AUTH" and len(options) >= 3:
+            # Like a Redis without passwords: the default user may come in with any.
+            if options[1] != b"default":
+                raise Refused(ErrorReply(b"WRONGPASS invalid username-password pair or user is disabled."))
+            del options[:3]
+        elif option == b"SETNAME" and len(options) >= 2:
+            name = _checked_name(options[1])
+            del options[:2]
+        else:
+            raise Refused(ErrorReply(b"ERR Syntax error in HELLO option '" + options[0] + b"'"))
+    session.resp3 = resp3
+    if name is not None:
+        session.name = name
+    return {
+        b"server": b"redis",
+        b"version": REDIS_VERSION,
+        b"proto": 3 if resp3 else 2,
+        b"id": session.client_id,
+        b"mode": b"standalone",
+        b"role": b"master",
+        b"modules": [],
+    }
+
+
+def _checked_name(name: bytes) -> bytes:
+    if any(not 0x21 <= byte <= 0x7E for byte in name):
+        raise Refused(ErrorReply(b"ERR Client names cannot contain spaces, newlines or special characters."))
+    return name
+
+
+def _client_id(session: Session, request: Request) -> Reply:
+    return session.client_id
+
+
+def _client_getname(session: Session, request: Request) -> Reply:
+    return session.name or None
+
+
+def _client_setname(session: Session, request: Request) -> Reply:
+    session.name = _checked_name(request[2])
+    return OK
+
+
+def _client_setinfo(session: Session, request: Request) -> Reply:
+    if request[2].upper() not in (b"LIB-NAME", b"LIB-VER"):
+        raise Refused(ErrorReply(b"ERR Unrecognized option '" + request[2] + b"'"))
+    return OK
+
+
+_CONFIGURATION: Final[dict[bytes, bytes]] = {
+    b"appendonly": b"yes",
+    b"databases": b"1",
+    b"maxmemory": b"0",
+    b"proto-max-bulk-len": b"8388608",
+    b"save": b"",
+}
+"""For clients that ask before they start: every write is on disk, and there are no snapshots by the clock."""
+
+
+def _config_get(session: Session, request: Request) -> Reply:
+    patterns = [matcher(pattern.lower()) for pattern in request[2:]]
+    return {name: value for name, value in _CONFIGURATION.items() if any(match(name) for match in patterns)}
+
+
+def _info(session: Session, request: Request) -> Reply:
+    return Verbatim(info(session.service, request[1:]))
+
+
+def _command(session: Session, request: Request) -> Reply:
+    return []
+
+
+def _command_count(session: Session, request: Request) -> Reply:
+    return len(COMMANDS) + len(LOCAL) + len(CONTAINERS)
+
+
+def _command_docs(session: Session, request: Request) -> Reply:
+    return {}
+
+
+LOCAL: Final[dict[bytes, Local]] = {
+    b"PING": Local(-1, _ping),
+    b"ECHO": Local(2, _echo),
+    b"SELECT": Local(2, _select),
+    b"QUIT": Local(-1, _quit),
+    b"HELLO": Local(-1, _hello),
+    b"INFO": Local(-1, _info),
+}
+
+CONTAINERS: Final[dict[bytes, dict[bytes, Local]]] = {
+    b"CLIENT": {
+        b"ID": Local(2, _client_id),
+        b"GETNAME": Local(2, _client_getname),
+        b"SETNAME": Local(3, _client_setname),
+        b"SETINFO": Local(4, _client_setinfo),
+    },
+    b"CONFIG": {b"GET": Local(-3, _config_get)},
+    b"COMMAND": {
+        b"COUNT": Local(2, _command_count),
+        b"DOCS": Local(-2, _command_docs),
+        b"INFO": Local(-2, _command),
+    },
+}
+
+
+def local(name: bytes, request: Request) -> Handler | None:
+    """What answers the request, whose name is given in upper case; None if it is not a command of this module."""
+    subcommands = CONTAINERS.get(name)
+    if subcommands is None:
+        found = LOCAL.get(name)
+        full_name = name
+    elif len(request) > 1:
+        found = subcommands.get(request[1].upper())
+        full_name = name + b"|" + request[1]
+        if found is None:
+            shown = request[1].partition(b"\0")[0][:128]
+            raise Refused(ErrorReply(b"ERR unknown subcommand '" + shown + b"'. Try " + name + b" HELP."))
+    elif name == b"COMMAND":
+        return _command
+    else:
+        raise Refused(wrong_arity(name.lower()))
+    if found is not None and not fits(found.arity, request):
+        raise Refused(wrong_arity(full_name.lower()))
+    return None if found is None else found.handler

@@ -1,0 +1,183 @@
+"""Requests from bytes: arrays of bulk strings, and inline commands between them.
+
+``hiredis`` parses replies, so it takes much that a request may not hold: other types, nested arrays, counts that make
+it reserve gigabytes. :class:`RequestParser` therefore hands it only input that arrived whole and that a few searches
+have cleared; all else goes through a parser of our own, which is exact, resumable and slower. Both give the same.
+"""
+
+import re
+from itertools import chain
+from typing import Final
+
+import hiredis
+
+from oarlock.kv import integers
+from oarlock.server.redis import inline
+from oarlock.types import MAX_COMMAND_BYTES
+
+MAX_ARGUMENTS: Final = 1024 * 1024
+"""Most arguments of one command, its name included."""
+
+_MAX_LINE_BYTES: Final = 64 * 1024
+"""Longest inline command, and where Redis gives up looking for the end of a count."""
+
+_SUSPECT_COUNT: Final = re.compile(rb"\*(?![1-9]\d{0,2}\r)")
+_STAR, _DOLLAR = b"*$"
+
+
+class RequestParser:
+    """Turns what arrives on one connection into requests, each a list of at least one ``bytes``.
+
+    Memory is bounded by one command (:data:`~oarlock.types.MAX_COMMAND_BYTES`) and what was fed last.
+    """
+
+    __slots__ = ("_arguments", "_bulk", "_bytes", "_missing", "_needed", "_pending", "_reader", "error")
+
+    def __init__(self) -> None:
+        self.error: bytes | None = None
+        """What was wrong with the input, once something was; nothing after it is looked at."""
+        self._reader = hiredis.Reader()
+        self._pending = bytearray()
+        self._needed = 0
+        """Bytes that must be pending before looking again can achieve anything."""
+        self._arguments: list[bytes] = []
+        """Of the request that has begun."""
+        self._missing = 0
+        """Arguments it still lacks; 0 between requests."""
+        self._bulk = -1
+        """Length of the argument whose header has been read."""
+        self._bytes = 0
+
+    def feed(self, data: bytes) -> list[list[bytes]]:
+        """The requests that are complete now. Those before an error are returned too; then see :attr:`error`."""
+        if self.error is not None:
+            return []
+        if self._pending:
+            self._pending += data
+            if len(self._pending) < self._needed:
+                return []
+            data = bytes(self._pending)
+            self._pending.clear()
+        if not self._missing:
+            requests = self._whole(data)
+            if requests is not None:
+                return requests
+        return self._piecemeal(data)
+
+    def _whole(self, data: bytes) -> list[list[bytes]] | None:
+        """All of ``data`` through hiredis, or None, and nothing has changed, if it is not plainly good."""
+        rest = b""
+        if not data.endswith(b"\r\n"):
+            cut = data.rfind(b"\r\n*")
+            if cut < 0:
+                return None
+            data, rest = data[: cut + 2], data[cut + 2 :]
+        # Only aggregates make hiredis reserve memory before their contents have come.
+        if (
+            not data.startswith(b"*")
+            or _SUSPECT_COUNT.search(data)
+            or b"%" in data
+            or b"~" in data
+            or b">" in data
+            or b"|" in data
+        ):
+            return None
+        reader = self._reader
+        try:
+            reader.feed(data)
+            requests: list[list[bytes]] = list(iter(reader.gets, False))
+            if not reader.has_data():
+                b"".join(chain.from_iterable(requests))  # Raises unless every argument is bytes.
+                # A status, too, comes out as bytes; only then are there fewer dollars than arguments.
+                if data.count(b"$") == sum(map(len, requests)):
+                    self._pending += rest
+                    self._needed = 0
+                    return requests
+        except (hiredis.ProtocolError, hiredis.ReplyError, TypeError):
+            pass
+        self._reader = hiredis.Reader()
+        return None
+
+    def _piecemeal(self, data: bytes) -> list[list[bytes]]:
+        requests: list[list[bytes]] = []
+        at = 0
+        try:
+            while True:
+                if self._missing:
+                    after = self._argument(data, at)
+                elif at == len(data):
+                    break
+                elif data[at] == _STAR:
+                    after = self._count(data, at)
+                else:
+                    after = self._inline(data, at)
+                if after is None:
+                    self._pending += data[at:] if at else data
+                    break
+                at = after
+                if self._arguments and not self._missing:
+                    requests.append(self._arguments)
+                    self._arguments = []
+        except _Malformed as malformed:
+            self.error = malformed.args[0]
+            self._arguments = []
+        return requests
+
+    def _count(self, data: bytes, at: int) -> int | None:
+        """Read ``*count``, and return where to go on; None if it is not all there."""
+        end = self._line_end(data, at, b"too big mbulk count string")
+        if end is None:
+            return None
+        count = integers.parse(data[at + 1 : end])
+        if count is None or count > MAX_ARGUMENTS:
+            raise _Malformed(b"invalid multibulk length")
+        self._missing = max(count, 0)
+        self._bytes = 0
+        return end + 2
+
+    def _argument(self, data: bytes, at: int) -> int | None:
+        """Read ``$length`` and then the argument, and return where to go on; None if it is not all there."""
+        if self._bulk < 0:
+            end = self._line_end(data, at, b"too big bulk count string")
+            if end is None:
+                return None
+            if data[at] != _DOLLAR:
+                raise _Malformed(b"expected '$', got '%c'" % data[at])
+            length = integers.parse(data[at + 1 : end])
+            if length is None or length < 0 or self._bytes + length > MAX_COMMAND_BYTES:
+                raise _Malformed(b"invalid bulk length")
+            self._bulk = length
+            self._bytes += length
+            return end + 2
+        end = at + self._bulk
+        if len(data) < end + 2:
+            self._needed = self._bulk + 2
+            return None
+        self._arguments.append(data[at:end])
+        self._missing -= 1
+        self._bulk = -1
+        return end + 2
+
+    def _line_end(self, data: bytes, at: int, too_long: bytes) -> int | None:
+        end = data.find(b"\r", at)
+        if end < 0 and len(data) - at > _MAX_LINE_BYTES:
+            raise _Malformed(too_long)
+        self._needed = 0
+        return end if 0 <= end < len(data) - 1 else None
+
+    def _inline(self, data: bytes, at: int) -> int | None:
+        end = data.find(b"\n", at)
+        if end < 0:
+            if len(data) - at > _MAX_LINE_BYTES:
+                raise _Malformed(b"too big inline request")
+            self._needed = 0
+            return None
+        words = inline.split(data[at:end].removesuffix(b"\r"))
+        if words is None:
+            raise _Malformed(b"unbalanced quotes in request")
+        self._arguments = words
+        return end + 1
+
+
+class _Malformed(Exception):
+    """The input can't be understood from here on. The one argument says why, in Redis's words."""

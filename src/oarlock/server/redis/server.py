@@ -1,0 +1,125 @@
+"""The server: connections accepted, each with a conversation, and all of them ended in good order."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from oarlock.node.api import Replica
+from oarlock.server.listening import Listen, Listening, listen
+from oarlock.server.redis.connection import Conversation
+from oarlock.server.redis.service import Keys, Service
+
+_HIGH_WATER_BYTES = 256 * 1024
+"""What a transport holds of replies that its client has not taken, about, before no more are encoded for it."""
+
+
+class RedisServer:
+    """Speaks RESP2 and RESP3 for a replica.
+
+    ``machine`` is the replica's own state machine, looked at for INFO only. ``listen`` opens the port and defaults to
+    the running loop's ``create_server``; ``now`` gives seconds that never go back and defaults to the loop's clock.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        machine: Keys,
+        *,
+        listen: Listen | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._listen = listen
+        self._service = Service(replica, machine, now or asyncio.get_running_loop().time)
+        self._conversations: dict[int, _Connection] = {}
+        self._listening: Listening | None = None
+        self._stopping = False
+        self._all_gone = asyncio.Event()
+
+    async def start(self, host: str, port: int) -> None:
+        """Accept connections; port 0 takes any that is free.
+
+        :raises StartupError: the address can't be had, also after waiting a few seconds for it.
+        """
+        self._listening = await listen(self._connection, host, port, self._listen)
+        self._service.port = self.port
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        assert self._listening is not None, "not started"
+        port: int = self._listening.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self, grace_s: float) -> None:
+        """Accept and read nothing more, send what is being answered, and close everything.
+
+        Connections whose replies are not out after ``grace_s`` seconds are cut.
+        """
+        self._stopping = True
+        if self._listening is not None:
+            self._listening.close()
+        for connection in list(self._conversations.values()):
+            connection.conversation.quit()
+        if self._conversations:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._all_gone.wait()
+            except TimeoutError:
+                for connection in list(self._conversations.values()):
+                    connection.transport.abort()
+
+    def _connection(self) -> "_Connection":
+        return _Connection(self)
+
+    def opened(self, connection: "_Connection") -> None:
+        """A connection is there; it gets the next client id."""
+        service = self._service
+        service.clients_ever += 1
+        service.clients += 1
+        connection.client_id = service.clients_ever
+        self._conversations[connection.client_id] = connection
+        connection.conversation = Conversation(service, connection.transport, connection.client_id)
+        if self._stopping:
+            connection.conversation.quit()
+
+    def gone(self, connection: "_Connection") -> None:
+        """A connection is no more."""
+        self._service.clients -= 1
+        del self._conversations[connection.client_id]
+        if not self._conversations:
+            self._all_gone.set()
+
+
+class _Connection(asyncio.Protocol):
+    """Carries bytes between a transport and a conversation."""
+
+    client_id: int
+    transport: asyncio.Transport
+    conversation: Conversation
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases.
+        transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self.transport = transport
+        self._server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        # A method and not an attribute set later: uvloop looks it up once, before the connection is made.
+        self.conversation.receive(data)
+
+    def eof_received(self) -> bool:
+        self.conversation.quit()
+        return True  # The client may still read; the conversation closes the transport when all is answered.
+
+    def pause_writing(self) -> None:
+        self.conversation.output_full()
+
+    def resume_writing(self) -> None:
+        self.conversation.output_drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.conversation.lost()
+        self._server.gone(self)

@@ -1,0 +1,124 @@
+"""A replica of one, in memory: orders groups, resolves them in a later loop callback, and misbehaves on demand."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from oarlock.errors import OarlockError
+from oarlock.kv import KeyValue
+from oarlock.node.api import Sink, Status
+from oarlock.state_machine import Position
+from oarlock.types import Boot, Command, Index, ReplicaId, Term
+
+STATUS = Status(
+    replica_id=ReplicaId(1),
+    role="leader",
+    term=Term(7),
+    leader_id=ReplicaId(1),
+    leader_redis="127.0.0.1:6379",
+    commit_index=Index(12),
+    applied_index=Index(11),
+    last_index=Index(13),
+    voters=(ReplicaId(1), ReplicaId(2), ReplicaId(3)),
+    boot=Boot(1),
+    cluster_id="fake",
+    ready=True,
+)
+
+
+class FakeReplica:
+    """See the module. ``held`` keeps outcomes back, ``failure`` fails groups, ``room`` refuses to take more."""
+
+    def __init__(self, machine: KeyValue | None = None) -> None:
+        self.machine = machine or KeyValue()
+        self.present = STATUS
+        self.held = False
+        self.failure: OarlockError | None = None
+        self.room = True
+        self.groups: list[tuple[str, list[Any]]] = []
+        """Every group that came, as (``write`` or ``read``, its commands), while :attr:`recording`."""
+        self.recording = True
+        self._outcomes: deque[Callable[[], None]] = deque()
+        self._due = False
+        self._writable: list[Callable[[], None]] = []
+        self._inside = False
+
+    # Replica
+
+    def submit(self, commands: Sequence[Command], size_bytes: int, sink: Sink) -> bool:
+        assert not self._inside, "a sink called back into the replica"
+        assert 0 < len(commands) <= 1024 and (size_bytes <= 1024 * 1024 or len(commands) == 1)
+        if self.recording:
+            self.groups.append(("write", list(commands)))
+        failure = self.failure
+        self._later(lambda: sink.failed(failure) if failure else sink.resolved(self._apply(commands)))
+        return self.room
+
+    def query(self, queries: Sequence[Any], sink: Sink) -> None:
+        assert not self._inside, "a sink called back into the replica"
+        if self.recording:
+            self.groups.append(("read", list(queries)))
+        failure = self.failure
+        self._later(lambda: sink.failed(failure) if failure else sink.resolved(self._query(queries)))
+
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        self._writable.append(callback)
+
+    def at_turn_end(self, callback: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(callback)
+
+    def status(self) -> Status:
+        return self.present
+
+    # What tests do to it
+
+    def become(self, **changes: Any) -> None:
+        self.present = msgspec.structs.replace(self.present, **changes)
+
+    def release(self) -> None:
+        """Let the outcomes go that were held back."""
+        self.held = False
+        self._schedule()
+
+    def make_room(self) -> None:
+        self.room = True
+        callbacks, self._writable = self._writable, []
+        for callback in callbacks:
+            callback()
+
+    # Inside
+
+    def _later(self, outcome: Callable[[], None]) -> None:
+        self._outcomes.append(outcome)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._due and not self.held:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._resolve)
+
+    def _resolve(self) -> None:
+        self._due = False
+        self._inside = True
+        while self._outcomes and not self.held:
+            self._outcomes.popleft()()
+        self._inside = False
+
+    def _apply(self, commands: Sequence[Command]) -> Sequence[Any]:
+        return self.machine.apply(commands, Position(index=Index(1), time_ms=0))
+
+    def _query(self, queries: Sequence[Any]) -> Sequence[Any]:
+        return [
+            _finished(result) if isinstance(result, Generator) else result for result in self.machine.query(queries)
+        ]
+
+
+def _finished(answer: Generator[None, None, Any]) -> Any:
+    while True:
+        try:
+            next(answer)
+        except StopIteration as end:
+            return end.value
