@@ -5,13 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 
+import msgspec
 import pytest
 
+from oarlock.network.links import Limits
 from oarlock.network.messages import Refusal
 from oarlock.network.transport import TcpNetwork
 
 from .world import A, B, Middlebox, Replica, Stranger, ack, addresses_of, both_ways, eventually, free_port, hello_of
+
+NEVER_AGAIN = Limits(first_backoff_s=60, longest_backoff_s=60)
+"""A back-off so long that only a dial without it can be what a test sees."""
 
 PROCESS = """
 import asyncio, sys
@@ -33,10 +39,14 @@ class Unwilling(TcpNetwork):
 
     def __init__(self):
         self.error = None
-        self.dials = 0
+        self.times = []
+
+    @property
+    def dials(self):
+        return len(self.times)
 
     async def dial(self, host, port, protocol_factory):
-        self.dials += 1
+        self.times.append(asyncio.get_running_loop().time())
         if self.error is not None:
             raise self.error
         return await super().dial(host, port, protocol_factory)
@@ -169,13 +179,50 @@ def test_the_end_of_the_inbound_connection_is_reason_to_dial_at_once(play):
         network = Unwilling()
         addresses = addresses_of(A, B)
         network.error = ConnectionRefusedError()
-        async with Replica(hello_of(A), addresses, network=network) as a:
+        async with Replica(hello_of(A), addresses, network=network, limits=NEVER_AGAIN) as a:
             inbound = await Stranger.dial(addresses[A])
             await inbound.greet(hello_of(B))
-            # Let the back-off grow to a second, so that a dial without it can be told from one with it.
-            await eventually(lambda: network.dials >= 8, within_s=10)
+            await eventually(lambda: network.dials >= 2, "a peer that is heard is dialled at once")
             inbound.leave()
-            await eventually(lambda: a.count("unreachable", B) == 1, within_s=0.2)
+            await eventually(lambda: a.count("unreachable", B) == 1)
+
+    play(scenario)
+
+
+def test_the_end_of_the_outbound_connection_is_reason_to_dial_at_once(play):
+    async def scenario():
+        addresses = addresses_of(A, B)
+        seen_by_b = {A: f"127.0.0.1:{free_port()}", B: addresses[B]}  # so that nothing else makes a dial
+        async with (
+            Replica(hello_of(B, 1), seen_by_b) as b,
+            Replica(hello_of(A), addresses, limits=NEVER_AGAIN) as a,
+        ):
+            await eventually(lambda: a.links.is_connected(B))
+            await b.links.close()
+            await eventually(lambda: a.count("unreachable", B) == 1)
+
+    play(scenario)
+
+
+def test_the_back_off_grows_to_its_bound_and_starts_afresh_after_a_handshake(play):
+    async def scenario():
+        addresses = addresses_of(A, B)
+        network = Unwilling()
+        network.error = TimeoutError()
+        limits = Limits(first_backoff_s=0.01, longest_backoff_s=0.2)
+        async with Replica(hello_of(A), addresses, network=network, limits=limits) as a:
+            await eventually(lambda: len(network.times) >= 9)
+            waits = [later - earlier for earlier, later in pairwise(network.times)]
+            assert waits[0] < 0.1
+            assert all(wait >= 0.1 for wait in waits[5:])
+            async with Replica(hello_of(B), addresses) as b:
+                network.error = None
+                await both_ways(a, b)
+                network.error = TimeoutError()
+                network.times.clear()
+            await eventually(lambda: len(network.times) >= 6)
+            waits = [later - earlier for earlier, later in pairwise(network.times)]
+            assert min(waits[1:]) < 0.1
 
     play(scenario)
 
@@ -236,12 +283,10 @@ def test_two_processes_of_the_same_start_are_not_both_believed(play):
         async with Replica(hello_of(A), addresses):
             first, copy = await Stranger.dial(addresses[A]), await Stranger.dial(addresses[A])
             await first.greet(hello_of(B))
-            answer = await copy.greet(hello_of(B).__class__(*[*_fields(hello_of(B))]))
+            answer = await copy.greet(hello_of(B))
             assert not isinstance(answer, Refusal), "the same process may come again"
             other = await Stranger.dial(addresses[A])
-            fields = _fields(hello_of(B))
-            fields[6] += 1
-            answer = await other.greet(hello_of(B).__class__(*fields))
+            answer = await other.greet(msgspec.structs.replace(hello_of(B), nonce=5))
             assert isinstance(answer, Refusal)
             assert answer.code == "replica"
             for stranger in (first, copy, other):
@@ -250,5 +295,32 @@ def test_two_processes_of_the_same_start_are_not_both_believed(play):
     play(scenario)
 
 
-def _fields(hello):
-    return [getattr(hello, name) for name in hello.__struct_fields__]
+def test_a_dial_that_is_never_answered_is_given_up(play):
+    class Void(Unwilling):
+        async def dial(self, host, port, protocol_factory):
+            self.times.append(asyncio.get_running_loop().time())
+            await asyncio.get_running_loop().create_future()
+
+    async def scenario():
+        network = Void()
+        async with Replica(hello_of(A), addresses_of(A, B), network=network, limits=Limits(handshake_s=0.05)) as a:
+            await eventually(lambda: network.dials >= 2)
+            assert a.log == []
+
+    play(scenario)
+
+
+def test_why_a_peer_cannot_be_reached_is_logged_once_until_it_changes(play, caplog):
+    async def scenario():
+        network = Unwilling()
+        addresses = addresses_of(A, B)
+        async with Replica(hello_of(A), addresses, network=network):
+            await eventually(lambda: network.dials >= 4)
+            assert len(caplog.messages) == 1
+            assert addresses[B] in caplog.messages[0]
+            network.error = OSError(113, "No route to host")
+            await eventually(lambda: network.dials >= 8)
+            assert len(caplog.messages) == 2
+            assert "No route to host" in caplog.messages[1]
+
+    play(scenario)

@@ -52,6 +52,21 @@ def test_messages_arrive_in_order_and_large_entries_whole(play):
     play(scenario)
 
 
+def test_a_probe_of_a_living_peer_changes_nothing(play):
+    async def scenario():
+        addresses = addresses_of(A, B)
+        async with Replica(hello_of(A), addresses) as a, Replica(hello_of(B), addresses) as b:
+            await both_ways(a, b)
+            before = list(a.log), list(b.log)
+            for number in range(10):
+                a.links.probe(B)
+                a.links.send(B, [ack(number)])
+                await eventually(lambda number=number: len(b.inbox) == number + 1)
+            assert (a.log, b.log) == before
+
+    play(scenario)
+
+
 def test_without_a_link_nothing_is_sent(play):
     async def scenario():
         async with Replica(hello_of(A), addresses_of(A, B)) as a:

@@ -112,6 +112,21 @@ def test_a_hello_that_does_not_fit_is_refused_with_one_line(play, complaints, ch
     play(scenario)
 
 
+def test_what_follows_a_refused_hello_is_not_looked_at(play, complaints):
+    async def scenario():
+        addresses = addresses_of(A, B)
+        async with Replica(hello_of(A), addresses) as a:
+            stranger = await Stranger.dial(addresses[A])
+            stranger.writer.write(encode_greeting(msgspec.structs.replace(hello_of(B), cluster_id="another")))
+            stranger.writer.write(encode_greeting(hello_of(B)) + b"\xff" * 100)
+            await stranger.is_closed()
+            stranger.leave()
+            assert len(complaints()) == 1
+            assert a.log == []
+
+    play(scenario)
+
+
 def test_clusters_that_meet_by_mistake_stay_apart(play):
     async def scenario():
         addresses = addresses_of(A, B)
@@ -161,6 +176,25 @@ def test_idle_strangers_are_bounded_and_peers_still_get_in(play, complaints):
             async with Replica(hello_of(B), addresses) as b:
                 await both_ways(a, b)
                 assert not idlers[-1].reader.at_eof()
+            for idler in idlers:
+                idler.leave()
+
+    play(scenario)
+
+
+def test_idle_strangers_do_not_push_out_a_peer(play):
+    async def scenario():
+        addresses = addresses_of(A, B)
+        async with (
+            Replica(hello_of(A), addresses, limits=Limits(strangers=2)) as a,
+            Replica(hello_of(B), addresses) as b,
+        ):
+            await both_ways(a, b)
+            idlers = [await Stranger.dial(addresses[A]) for _ in range(4)]
+            await idlers[1].is_closed()
+            assert b.links.send(A, [ack(1)])
+            await eventually(lambda: a.inbox)
+            assert b.count("disconnected", A) == 0
             for idler in idlers:
                 idler.leave()
 

@@ -90,6 +90,7 @@ class Replica:
         self.log.append(("disconnected", peer))
 
     def received(self, peer: ReplicaId, messages: list[PeerMessage]) -> None:
+        assert messages, "an empty turn is no event"
         self.inbox.extend(messages)
 
     def unreachable(self, peer: ReplicaId) -> None:
