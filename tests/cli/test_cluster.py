@@ -8,10 +8,12 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from oarlock.cli import children as children_module
 from oarlock.cli import cluster as cluster_module
 from oarlock.cli.cluster import LocalCluster, ReplicaProcess
 from oarlock.types import ReplicaId
@@ -72,6 +74,9 @@ def stubs(tmp_path: Path, ports: Callable[[int], int]):
         watched.cluster.stop()
         watched.cluster.stop()
         watched.thread.join(DEADLINE_S)
+        for pid in watched.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_says_ready_once_a_leader_serves_and_stops_all_when_asked(stubs) -> None:
@@ -129,6 +134,7 @@ def test_gives_up_when_none_is_left(stubs) -> None:
 
 def test_a_replica_that_does_not_finish_is_killed(stubs, monkeypatch) -> None:
     monkeypatch.setattr(cluster_module, "STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(children_module, "_prctl", None)  # or the kernel would kill it for us
     watched = stubs("", "deaf", "")
     until(lambda: "ready" in watched.said, "ready")
     pids = watched.pids()
