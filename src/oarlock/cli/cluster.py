@@ -104,7 +104,7 @@ class LocalCluster:
             replica.pid = child.pid
             self._say(
                 f"replica {replica.id}  redis {replica.redis}  raft {replica.raft}  http {replica.http}"
-                f"  pid {child.pid}  log {log}"
+                f"  pid {child.pid}  log {_shortest(log)}"
             )
         ClusterFile(self._replicas).write(self._directory / "cluster.json")
 
@@ -127,7 +127,7 @@ class LocalCluster:
             try:
                 info = raft_info(replica.redis, timeout_s=PROBE_TIMEOUT_S)
             except (OSError, Refused):
-                return False, f"replica {replica.id} does not answer yet; see {self._log_of(replica)}"
+                return False, f"replica {replica.id} does not answer yet; see {_shortest(self._log_of(replica))}"
             leaders[info.get("leader_id", "0")] = int(info.get("term", 0))
         if len(leaders) != 1 or "0" in leaders:
             return False, "no leader is elected; " + self._who_is_missing()
@@ -146,7 +146,7 @@ class LocalCluster:
 
     def _who_is_missing(self) -> str:
         if not self._ended:
-            return f"see the logs in {self._directory / 'logs'}"
+            return f"see the logs in {_shortest(self._directory / 'logs')}"
         missing = " and ".join(f"replica {replica}" for replica in sorted(self._ended))
         return f"{missing} ended, and a cluster needs all its replicas to form and a majority from then on"
 
@@ -162,3 +162,8 @@ class LocalCluster:
             if child.status() is None:
                 self._say(f"replica {replica} did not finish and is killed")
                 child.kill()
+
+
+def _shortest(path: Path) -> str:
+    """The path as a person here would type it."""
+    return min(str(path), os.path.relpath(path), key=len)
