@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import random
-import shutil
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -214,9 +213,3 @@ class Cluster:
         """All but the leader."""
         leader = await self.leader()
         return [node for node in self.nodes.values() if node is not leader]
-
-
-def copy_directory(source: str, target: str) -> None:
-    """What a person does who puts a backup back."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
