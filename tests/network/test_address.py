@@ -3,7 +3,7 @@
 import doctest
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oarlock.network import address
@@ -52,6 +52,7 @@ def test_any_free_port_is_for_listening():
     assert parse_address("a:0", allow_any_port=True).port == 0
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_an_address_or_refused(text):
     try:

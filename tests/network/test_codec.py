@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oarlock.core.messages import (
@@ -65,6 +65,7 @@ def test_greetings_survive_the_wire(greeting):
     assert decode_greeting(body) == greeting
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_messages_or_malformed(body):
     for decode in (decode_messages, decode_greeting):
@@ -72,6 +73,7 @@ def test_arbitrary_bytes_are_messages_or_malformed(body):
             decode(body)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_damaged_messages_are_messages_or_malformed(place, flip):
     body = bytearray(encode_messages(EVERY_MESSAGE)[HEADER_BYTES:])

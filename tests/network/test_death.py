@@ -162,8 +162,11 @@ def test_a_refused_dial_proves_nothing_while_the_inbound_connection_stands(play)
         addresses = addresses_of(A, B)
         network.error = ConnectionRefusedError()
         async with Replica(hello_of(A), addresses, network=network) as a:
-            inbound = await Stranger.dial(addresses[A])
+            replaced, inbound = await Stranger.dial(addresses[A]), await Stranger.dial(addresses[A])
+            await replaced.greet(hello_of(B))
             await inbound.greet(hello_of(B))
+            await replaced.is_closed()
+            replaced.leave()
             a.links.probe(B)
             dials = network.dials
             await eventually(lambda: network.dials > dials + 1)

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 from crc32c import crc32c
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oarlock.network.frames import HEADER_BYTES, FrameDecoder, MalformedFrame, encode_frame
@@ -24,17 +24,20 @@ def decode(chunks, limit=LIMIT):
     return [bytes(body) for chunk in chunks for body in decoder.feed(chunk)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=8), st.lists(st.integers(0, 10_000), max_size=20))
 def test_bodies_come_out_as_they_went_in_however_the_stream_is_split(bodies, cuts):
     assert decode(split(b"".join(map(encode_frame, bodies)), cuts)) == bodies
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_single_bytes_are_enough(bodies):
     stream = b"".join(map(encode_frame, bodies))
     assert decode([stream[at : at + 1] for at in range(len(stream))]) == bodies
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), st.lists(st.integers(0, 10_000), max_size=10))
 def test_arbitrary_bytes_give_only_bodies_of_the_right_crc_or_malformed_frame(stream, cuts):
     decoder = FrameDecoder(LIMIT)
@@ -49,6 +52,7 @@ def test_arbitrary_bytes_give_only_bodies_of_the_right_crc_or_malformed_frame(st
         pass
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100), st.integers(0, 10_000), st.integers(1, 255))
 def test_a_damaged_frame_never_yields_its_body(body, place, flip):
     frame = bytearray(encode_frame(body))

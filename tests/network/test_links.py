@@ -9,6 +9,7 @@ import pytest
 from oarlock.core.messages import AppendEntries
 from oarlock.errors import StartupError
 from oarlock.network.address import InvalidAddress
+from oarlock.network.codec import encode_greeting
 from oarlock.network.links import Limits
 from oarlock.network.messages import ForwardSlice, Refusal
 from oarlock.types import Beat, Boot, Entry, Index, Slice, Term
@@ -101,6 +102,19 @@ def test_no_event_comes_after_close(play):
             await eventually(lambda: b.count("unreachable", A))
             assert a.log == before
             assert a.inbox == []
+
+    play(scenario)
+
+
+def test_a_hello_that_comes_while_closing_is_no_event(play):
+    async def scenario():
+        addresses = addresses_of(A, B)
+        async with Replica(hello_of(A), addresses) as a:
+            stranger = await Stranger.dial(addresses[A])
+            await eventually(lambda: a.links._acceptor._strangers)
+            stranger.writer.write(encode_greeting(hello_of(B)))
+        stranger.leave()
+        assert a.log == []
 
     play(scenario)
 
