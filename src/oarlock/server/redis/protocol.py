@@ -6,6 +6,7 @@ have cleared; all else goes through a parser of our own, which is exact, resumab
 """
 
 import re
+import sys
 from itertools import chain
 from typing import Final
 
@@ -58,51 +59,59 @@ class RequestParser:
                 return []
             data = bytes(self._pending)
             self._pending.clear()
-        if not self._missing:
-            requests = self._whole(data)
-            if requests is not None:
-                return requests
-        return self._piecemeal(data)
+        requests: list[list[bytes]] = []
+        if self._missing:
+            data = self._piecemeal(data, requests, most=1)
+        if data:
+            data = self._whole(data, requests)
+        if data:
+            self._piecemeal(data, requests)
+        return requests
 
-    def _whole(self, data: bytes) -> list[list[bytes]] | None:
-        """All of ``data`` through hiredis, or None, and nothing has changed, if it is not plainly good."""
-        rest = b""
+    def _whole(self, data: bytes, requests: list[list[bytes]]) -> bytes:
+        """Put ``data``, or all but a request at its end that is cut off, through hiredis; return what is left.
+
+        What is not plainly good is left as it is.
+        """
+        plain, rest = data, b""
         if not data.endswith(b"\r\n"):
             cut = data.rfind(b"\r\n*")
             if cut < 0:
-                return None
-            data, rest = data[: cut + 2], data[cut + 2 :]
+                return data
+            plain, rest = data[: cut + 2], data[cut + 2 :]
         # Only aggregates make hiredis reserve memory before their contents have come.
         if (
-            not data.startswith(b"*")
-            or _SUSPECT_COUNT.search(data)
-            or b"%" in data
-            or b"~" in data
-            or b">" in data
-            or b"|" in data
+            not plain.startswith(b"*")
+            or _SUSPECT_COUNT.search(plain)
+            or b"%" in plain
+            or b"~" in plain
+            or b">" in plain
+            or b"|" in plain
         ):
-            return None
+            return data
         reader = self._reader
         try:
-            reader.feed(data)
-            requests: list[list[bytes]] = list(iter(reader.gets, False))
-            if not reader.has_data():
-                b"".join(chain.from_iterable(requests))  # Raises unless every argument is bytes.
-                # A status, too, comes out as bytes; only then are there fewer dollars than arguments.
-                if data.count(b"$") == sum(map(len, requests)):
-                    self._pending += rest
-                    self._needed = 0
-                    return requests
+            reader.feed(plain)
+            parsed: list[list[bytes]] = list(iter(reader.gets, False))
+            b"".join(chain.from_iterable(parsed))  # Raises unless every argument is bytes.
+            # A status comes out as bytes, too, but has no dollar. A request that is not complete has a star.
+            if (
+                plain.count(b"*") == len(parsed)
+                and plain.count(b"$") == sum(map(len, parsed))
+                and not reader.has_data()
+            ):
+                requests += parsed
+                return rest
         except (hiredis.ProtocolError, hiredis.ReplyError, TypeError):
             pass
         self._reader = hiredis.Reader()
-        return None
+        return data
 
-    def _piecemeal(self, data: bytes) -> list[list[bytes]]:
-        requests: list[list[bytes]] = []
+    def _piecemeal(self, data: bytes, requests: list[list[bytes]], most: int = sys.maxsize) -> bytes:
+        """Parse ``data`` until ``most`` requests are complete, and return what is left; keep what is cut off."""
         at = 0
         try:
-            while True:
+            while most > 0:
                 if self._missing:
                     after = self._argument(data, at)
                 elif at == len(data):
@@ -113,15 +122,17 @@ class RequestParser:
                     after = self._inline(data, at)
                 if after is None:
                     self._pending += data[at:] if at else data
-                    break
+                    return b""
                 at = after
                 if self._arguments and not self._missing:
                     requests.append(self._arguments)
                     self._arguments = []
+                    most -= 1
         except _Malformed as malformed:
             self.error = malformed.args[0]
             self._arguments = []
-        return requests
+            return b""
+        return data[at:]
 
     def _count(self, data: bytes, at: int) -> int | None:
         """Read ``*count``, and return where to go on; None if it is not all there."""
