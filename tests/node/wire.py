@@ -42,6 +42,11 @@ class Wire:
         """Keep what is sent on its way, in order, until it is released or the connection ends."""
         self.held.update(dict.fromkeys(routes))
 
+    @property
+    def held_bytes(self) -> int:
+        """How much is on its way and held."""
+        return sum(len(data) for tap in self.taps for data in tap.kept)
+
     def heal(self) -> None:
         """Let everything through again; what was held arrives now."""
         self.cuts.clear()
@@ -103,7 +108,7 @@ class Tap(asyncio.Protocol):
         self._wire = wire
         self._inner = inner
         self._dialled = dialled
-        self._held: list[bytes] = []
+        self.kept: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are none by descent
@@ -118,13 +123,13 @@ class Tap(asyncio.Protocol):
         if not self._dialled and not self.link[0]:
             dialler = self._wire.dialler_of_port[self.transport.get_extra_info("peername")[1]]
             self.link = (dialler, self.link[1])
-        if self._incoming in self._wire.held or self._held:
-            self._held.append(data)
+        if self._incoming in self._wire.held or self.kept:
+            self.kept.append(data)
         else:
             self._inner.data_received(data)
 
     def let_through(self) -> None:
-        held, self._held = self._held, []
+        held, self.kept = self.kept, []
         for data in held:
             if not self.transport.is_closing():
                 self._inner.data_received(data)

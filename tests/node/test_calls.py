@@ -1,0 +1,295 @@
+"""What callers of a node may do to it, and what it never does to them."""
+
+import asyncio
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from oarlock.core.config import Config
+from oarlock.errors import CommandTooLarge, NotLeader, OutcomeUnknown, Overloaded, ShuttingDown, Unavailable
+from oarlock.node.batch import BATCH_BYTES, decode_batch
+from oarlock.node.node import COMFORTABLE_BYTES, HELD_BYTES, Node
+from oarlock.types import MAX_COMMAND_BYTES, MAX_ENTRY_BYTES, EntryKind
+from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
+
+
+@scenario
+async def test_more_than_is_comfortable_asks_for_a_pause_and_calls_back_when_there_is_room() -> None:
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        cluster.disks[1].hold_syncs()
+        sinks = [Recorder() for _ in range(COMFORTABLE_BYTES // BATCH_BYTES)]
+        room = [node.submit((b"x+",), BATCH_BYTES, sink) for sink in sinks]
+        assert room == [True] * (len(sinks) - 1) + [False]
+        called: list[bool] = []
+        node.when_writable(lambda: called.append(True))
+        await eventually(lambda: cluster.disks[1].waiting)
+        assert not called
+        cluster.disks[1].release()
+        await eventually(lambda: called)
+        await eventually(lambda: all(sink.told for sink in sinks))
+        assert called == [True]
+        assert [sink.results for sink in sinks] == [[number] for number in range(1, len(sinks) + 1)]
+
+
+@scenario
+async def test_beyond_the_bound_writes_are_refused_and_were_not_executed() -> None:
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        cluster.disks[1].hold_syncs()
+        count = HELD_BYTES // MAX_COMMAND_BYTES + 1
+        sinks = [Recorder() for _ in range(count)]
+        for sink in sinks:
+            node.submit((b"x+",), MAX_COMMAND_BYTES, sink)
+        with pytest.raises(Overloaded):
+            await node.propose(b"x+")
+        assert await node.read(b"x") is None, "reads go on"
+        cluster.disks[1].release()
+        await eventually(lambda: all(sink.told for sink in sinks))
+        assert await node.propose(b"x+") == count + 1
+
+
+@scenario
+async def test_back_pressure_ends_when_nobody_waits_any_more() -> None:
+    """Without a leader what was cut stays undecided; but its clients were told, and others must not hang for it."""
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        for node in await cluster.followers():
+            await cluster.crash(int(node.id))
+        sinks = [Recorder() for _ in range(COMFORTABLE_BYTES // BATCH_BYTES)]
+        for sink in sinks:
+            leader.submit((b"x+",), BATCH_BYTES, sink, 0.3)
+        called: list[bool] = []
+        leader.when_writable(lambda: called.append(True))
+        await eventually(lambda: called)
+        assert all(isinstance(sink.error, OutcomeUnknown | Unavailable) for sink in sinks)
+
+
+@scenario
+async def test_a_command_that_is_too_large_or_none_at_all_is_refused_here() -> None:
+    async with Cluster(3) as cluster:
+        node = (await cluster.followers())[0]
+        with pytest.raises(CommandTooLarge):
+            await node.propose(b"x" * (MAX_COMMAND_BYTES + 1))
+        with pytest.raises(CommandTooLarge):
+            await node.propose((b"",) * (MAX_COMMAND_BYTES // 4))
+        for wrong in ("x+", [b"x+"], (b"x", "y"), bytearray(b"x+"), None):
+            with pytest.raises(TypeError):
+                await node.propose(wrong)  # type: ignore[arg-type]
+        assert await node.propose(b"x+") == 1, "everyone lives"
+        assert all(not each.failed.done() for each in cluster.nodes.values())
+
+
+@scenario
+async def test_60_no_entry_is_larger_than_every_replica_takes() -> None:
+    """The largest commands of several replicas arrive at the leader in one turn."""
+    large = b"=" + b"x" * (MAX_COMMAND_BYTES - 1000)
+    async with Cluster(3, config=Config()) as cluster:
+        leader = await cluster.leader()
+        follower = (await cluster.followers())[0]
+        sinks = [Recorder(), Recorder()]
+        cluster.wire.hold((int(follower.id), int(leader.id)))
+        follower.submit((large,), len(large), sinks[0])
+        await eventually(lambda: cluster.wire.held_bytes > len(large), "all of it is on its way")
+        leader.submit((large,), len(large), sinks[1])
+        cluster.wire.heal()
+        await eventually(lambda: all(sink.told for sink in sinks))
+        entries = leader._raft.log.between(1, leader.status().last_index)
+        sizes = [len(entry.payload) for entry in entries if entry.kind == EntryKind.BATCH]
+        assert max(sizes) <= MAX_ENTRY_BYTES
+        assert len(sizes) == 2
+
+
+@scenario
+async def test_a_cancelled_write_leaves_the_replica_fine_and_may_have_happened() -> None:
+    async with Cluster(3) as cluster:
+        node = (await cluster.followers())[0]
+        tasks = [asyncio.create_task(node.propose(b"x+")) for _ in range(20)]
+        await asyncio.sleep(0)  # all are submitted
+        for task in tasks[::2]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[1::2] == list(range(2, 21, 2))
+        assert await node.read(b"x") == 20
+        read = asyncio.create_task(node.read(b"x"))
+        await asyncio.sleep(0)
+        read.cancel()
+        assert await node.propose(b"x+") == 21
+
+
+@scenario
+async def test_sinks_may_come_again_from_within_their_answer() -> None:
+    """As a server does, whose connection has more in its buffer."""
+    async with Cluster(3) as cluster:
+        node = (await cluster.followers())[0]
+        done = asyncio.Event()
+        left = 50
+
+        def again() -> None:
+            nonlocal left
+            left -= 1
+            if left > 0:
+                node.submit((b"x+",), 2, Recorder(again))
+                node.query((b"x",), Recorder())
+            else:
+                done.set()
+
+        node.submit((b"x+",), 2, Recorder(again))
+        await done.wait()
+        assert await node.read(b"x") == 50
+
+
+@scenario
+async def test_sinks_may_come_again_from_within_their_failure() -> None:
+    async with Cluster(3, absent=[2, 3]) as cluster:
+        node = cluster.nodes[1]
+        again: list[Recorder] = []
+
+        def come_again() -> None:
+            again.append(Recorder())
+            node.submit((b"x+",), 2, again[-1], 0.1)
+            again.append(Recorder())
+            node.query((b"x",), again[-1], 0.1)
+
+        for _ in range(5):
+            node.submit((b"x+",), 2, Recorder(come_again), 0.1)
+            node.query((b"x",), Recorder(come_again), 0.1)
+        await eventually(lambda: len(again) == 20 and all(sink.told for sink in again))
+        assert all(isinstance(sink.error, Unavailable) for sink in again)
+        assert not node.failed.done()
+
+
+@scenario
+async def test_what_goes_wrong_in_a_server_costs_its_client_and_not_the_replica() -> None:
+    class Broken:
+        def resolved(self, results: Sequence[Any]) -> None:
+            raise ValueError("no such encoding")
+
+        failed: Any = resolved
+
+    def broken() -> None:
+        raise ValueError("no such connection")
+
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        node.submit((b"x+",), 2, Broken())
+        node.query((b"x",), Broken())
+        node.at_turn_end(broken)
+        node.when_writable(broken)
+        assert await node.propose(b"x+") == 2
+        node.submit((b"x+",), 2, Broken())
+        node.at_turn_end(broken)
+        await cluster.nodes.pop(1).close(timeout_s=0)
+        lock = cluster.disks[1].lock(f"{cluster.directory}/lock")
+        assert lock is not None, "it has closed wholly"
+
+
+@scenario
+async def test_a_stopped_replica_still_calls_back_so_that_clients_can_be_told() -> None:
+    async with Cluster(1) as cluster:
+        node = cluster.nodes.pop(1)
+        called: list[str] = []
+        node.when_writable(lambda: called.append("room"))
+        node.at_turn_end(lambda: called.append("end"))
+        await node.close()
+        sink = Recorder(lambda: node.at_turn_end(lambda: called.append("replies")))
+        node.submit((b"x+",), 2, sink)
+        node.query((b"x",), Recorder(lambda: node.at_turn_end(lambda: called.append("replies"))))
+        node.when_writable(lambda: called.append("room"))
+        await eventually(lambda: len(called) == 5, f"{called}")
+        assert isinstance(sink.error, ShuttingDown)
+
+
+@scenario
+async def test_nothing_that_waits_is_forgotten_when_the_replica_stops() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        for node in await cluster.followers():
+            await cluster.crash(int(node.id))
+        authority = asyncio.create_task(leader.verify_authority())
+        read = asyncio.create_task(leader.read(b"x"))
+        write = asyncio.create_task(leader.propose(b"x+"))
+        await asyncio.sleep(0)
+        await cluster.nodes.pop(int(leader.id)).close(timeout_s=0.01)
+        outcomes = await asyncio.gather(authority, read, write, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ShuttingDown, ShuttingDown, OutcomeUnknown]
+
+
+@scenario
+async def test_a_long_answer_is_not_forgotten_either() -> None:
+    class Endless(Store):
+        def query(self, queries: Sequence[Any]) -> list[Any]:
+            return [self._endless()]
+
+        def _endless(self) -> Generator[None, None, None]:
+            while True:
+                yield
+
+    async with Cluster(1, machine=Endless) as cluster:
+        node = await cluster.leader()
+        read = asyncio.create_task(node.read(b"x"))
+        await eventually(lambda: node._applier.has_long_answers)
+        assert await node.propose(b"x+") == 1, "it stalls nobody"
+        await cluster.nodes.pop(1).close(timeout_s=0.01)
+        with pytest.raises(ShuttingDown):
+            await read
+
+
+@scenario
+async def test_authority_is_the_leaders_alone_and_names_him_to_others() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"x=1")
+        assert await leader.verify_authority() == leader.status().commit_index
+        follower = (await cluster.followers())[0]
+        with pytest.raises(NotLeader) as caught:
+            await follower.verify_authority()
+        assert caught.value.leader == leader.id
+
+
+@scenario
+async def test_groups_stay_together_and_in_order_through_leader_and_followers() -> None:
+    async with Cluster(3) as cluster:
+        await cluster.leader()
+        sinks = []
+        for number in range(200):
+            node: Node = cluster.nodes[number % 3 + 1]
+            group = [b"%d=%d" % (number, part) for part in range(5)]
+            sinks.append(Recorder())
+            node.submit(group, 20, sinks[-1])
+            if number % 17 == 0:
+                await asyncio.sleep(0)  # another turn
+        await eventually(lambda: all(sink.told for sink in sinks))
+        applied = cluster.machines[1].applied
+        groups = [applied[start : start + 5] for start in range(0, 1000, 5)]
+        for group in groups:
+            assert group == [b"%s=%d" % (group[0].split(b"=")[0], part) for part in range(5)]
+        for residue in range(3):
+            numbers = [int(group[0].split(b"=")[0]) for group in groups]
+            assert [n for n in numbers if n % 3 == residue] == list(range(residue, 200, 3))
+
+
+@scenario
+async def test_53_62_a_connections_order_and_results_survive_resets_and_leader_changes() -> None:
+    async with Cluster(3) as cluster:
+        for round_ in range(4):
+            leader = await cluster.leader()
+            node = (await cluster.followers())[0]
+            name = b"%d" % round_
+            writes = [asyncio.create_task(node.propose(name + b"+")) for _ in range(100)]
+            await asyncio.sleep(0)
+            if round_ % 2:
+                cluster.wire.reset_all()
+            else:
+                leader._raft.hand_over(leader._clock.monotonic_s())
+                leader._schedule_turn()
+            more = [asyncio.create_task(node.propose(name + b"+")) for _ in range(100)]
+            assert await asyncio.gather(*writes, *more) == list(range(1, 201))
+        slices = [
+            piece
+            for entry in cluster.nodes[1]._raft.log.between(1, cluster.nodes[1].status().last_index)
+            if entry.kind == EntryKind.BATCH
+            for piece in decode_batch(entry.payload)
+        ]
+        assert sum(len(piece.commands) for piece in slices) == 800
