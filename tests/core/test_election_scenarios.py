@@ -107,6 +107,7 @@ def test_scenario_04_up_to_date_is_by_last_term_then_last_index(
     c.stand(1)
     c.settle()
     assert c[1].leads is wins
+    assert c[1].raft.term == (3 if wins else 2), "who cannot win raises no term"
     # The vote itself decides so too, not the pre-vote alone.
     c = Cluster(2, logs={1: candidate, 2: voter}, terms={1: 2, 2: 2})
     last_term = Term(candidate[-1] if candidate else 0)

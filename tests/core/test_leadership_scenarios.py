@@ -59,6 +59,16 @@ def test_scenario_57_a_middlebox_resets_all_connections_of_a_healthy_leader() ->
     assert c.leader == 1 and {replica.raft.term for replica in c.running()} == {1}, "no election"
 
 
+def test_scenario_57_a_new_link_alone_lifts_no_stickiness() -> None:
+    c = established()
+    deadlines = [c[follower].raft.deadline() for follower in (2, 3)]
+    for follower in (2, 3):
+        c.reconnect(1, follower)
+        c.drop()
+    assert [c[follower].raft.deadline() for follower in (2, 3)] == deadlines
+    assert not any(c[follower].raft.role.leader_dead for follower in (2, 3))  # type: ignore[union-attr]
+
+
 def test_scenario_57_even_where_it_is_taken_for_dead_its_next_message_restores_it() -> None:
     c = established()
     c.process_gone(2, 1)
@@ -202,6 +212,26 @@ def test_no_hand_over_to_who_could_not_take_over() -> None:
     assert not c.hand_over(1, 2), "just restarted"
     c.advance(0.2)
     assert c.hand_over(1, 2)
+
+
+def test_no_hand_over_to_a_process_that_is_gone_until_it_is_heard_again() -> None:
+    c = established()
+    c.process_gone(1, 2)
+    assert not c.hand_over(1, 2)
+    c.advance(0.2)  # it was not gone after all
+    assert c.hand_over(1, 2)
+
+
+def test_a_hand_over_to_a_process_that_dies_meanwhile_ends_at_once() -> None:
+    c = established()
+    c.propose(1, b"x")
+    c.hold(1, 2)
+    c.hand_over(1, 2)
+    c.crash(2)
+    c.process_gone(1, 2)
+    c.propose(1, b"y")
+    c.settle()
+    assert c[1].payloads == [b"x", b"y"]
 
 
 def test_a_single_voter_hands_over_to_nobody() -> None:
