@@ -258,6 +258,24 @@ def test_a_successor_that_answers_our_dial_proves_a_death_before_it_is_connected
     play(scenario)
 
 
+def test_a_successor_that_answers_our_dial_silences_its_predecessor(play):
+    async def scenario():
+        network = Unwilling()
+        network.error = TimeoutError()
+        addresses = addresses_of(A, B)
+        async with Replica(hello_of(A), addresses, network=network) as a:
+            predecessor = await Stranger.dial(addresses[A])
+            await predecessor.greet(hello_of(B, 1))
+            seen_by_b = {A: f"127.0.0.1:{free_port()}", B: addresses[B]}
+            async with Replica(hello_of(B, 2), seen_by_b):
+                network.error = None
+                await predecessor.is_closed()
+                predecessor.leave()
+                assert a.log == [("heard_hello", B), ("unreachable", B), ("connected", B)]
+
+    play(scenario)
+
+
 def test_a_successor_that_dials_us_proves_a_death_and_takes_the_place(play):
     async def scenario():
         addresses = addresses_of(A, B)
