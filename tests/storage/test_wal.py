@@ -223,6 +223,20 @@ async def test_scenario_39_out_of_space_acknowledges_nothing_and_starts_again_on
     assert known(state) == (1, 0, written)
 
 
+async def test_scenario_39_a_start_on_a_full_disk_uses_the_space_of_the_old_spare() -> None:
+    disk = MemoryDisk(Random(1))
+    await new_replica(disk)
+    wal, _ = await start(disk)
+    await append(wal, 1, 0, *entries(1, 2))
+    await wal.close()
+    disk.capacity_bytes = sum(len(disk.contents(path)) for path in disk.paths())
+    wal, state = await start(disk)
+    assert known(state) == (1, 0, entries(1, 2))
+    await until(lambda: f"{WAL}/spare" in disk.paths() or not wal.has_space)
+    assert wal.has_space, "the old segment was given back too"
+    await wal.close()
+
+
 async def test_a_log_of_another_replica_or_incarnation_is_refused() -> None:
     disk, other = MemoryDisk(Random(1)), MemoryDisk(Random(1))
     await new_replica(disk)
