@@ -247,6 +247,7 @@ PAYLOADS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(PAYLOADS)
 def test_a_frame_reads_back(payload: bytes) -> None:
     frame, image = image_of(payload)
@@ -257,7 +258,7 @@ def test_a_frame_reads_back(payload: bytes) -> None:
     assert isinstance(read(memoryview(image), salt(7, 2)), Unreadable), "it belongs to one segment"
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(PAYLOADS, st.data())
 def test_every_tear_is_told_from_every_flip(payload: bytes, data: st.DataObject) -> None:
     frame, image = image_of(payload)
