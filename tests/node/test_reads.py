@@ -109,6 +109,26 @@ def test_a_request_without_an_answer_is_sent_again_under_a_fresh_number() -> Non
     assert second is not None and second != first
 
 
+def test_the_answer_of_a_slow_leader_still_counts() -> None:
+    """Were only the newest request's answer good, one slower than the resending would never be heard."""
+    reader = Reader()
+    reader.arrive("a")
+    first = reader.reads.next_request(1.0)
+    assert first is not None
+    reader.arrive("b")
+    reader.reads.expire(1.0 + RESEND_S, leader_known=True)
+    second = reader.reads.next_request(1.0 + RESEND_S)
+    assert second is not None
+    reader.reads.request_answered(first, Index(5), 1.0)
+    assert reader.answer(5) == ["a"], "and for what it was asked"
+    third = reader.reads.next_request(1.0 + RESEND_S)
+    assert third is not None
+    reader.reads.request_answered(second, Index(6), 1.0)
+    assert reader.answer(6) == [], "that was for the round before"
+    reader.reads.request_answered(third, Index(6), 1.0)
+    assert reader.answer(6) == ["b"]
+
+
 def test_a_round_at_the_own_core_that_is_refused_is_tried_again_elsewhere() -> None:
     reader = Reader()
     reader.arrive("a")

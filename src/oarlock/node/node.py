@@ -69,6 +69,8 @@ HELD_BYTES = 64 * BATCH_BYTES
 """Above this much held, writes are refused."""
 TURN_BATCHES = 4
 """Entries that one turn appends at the most."""
+GATHER_S = 0.002
+"""While the log is being written, what arrives shares the next entry, but for no longer than this after the last."""
 SWEEP_S = 0.05
 """How often the deadlines of waiting requests are looked at."""
 DISK_GRACE_S = 1.0
@@ -547,7 +549,7 @@ class Node:
             self._applier.step()
 
         self._end_turn()
-        if raft.has_more_to_apply or self._applier.has_long_answers or self._more_to_append():
+        if raft.has_more_to_apply or self._applier.has_long_answers or self._more_to_append(now):
             self._schedule_turn()
         if self._sweep_at == float("inf") and (self._writes or reads):
             self._sweep_at = now + SWEEP_S
@@ -581,7 +583,7 @@ class Node:
         """Append what waits here and what followers forwarded, as few entries as the limits allow."""
         intake = self._intake_for_term()
         for _ in range(TURN_BATCHES):
-            if not self._raft.can_propose or not self._writer.has_space:
+            if not self._may_append(now):
                 return
             own = self._writes.cut(self._raft.term)
             own_bytes = slice_bytes(own) if own is not None else 0
@@ -596,15 +598,22 @@ class Node:
                 return
             self._append(slices, now)
 
+    def _may_append(self, now: float) -> bool:
+        """Whether an entry may be appended now. An entry per write of the log, not one per turn, makes the fewest
+        entries, frames and fsyncs; but a slow disk of the leader must not hold up a majority that is faster."""
+        gathering = now < self._gather_until and not self._writer.idle
+        return not gathering and self._raft.can_propose and self._writer.has_space
+
     def _append(self, slices: list[Slice], now: float) -> None:
         self._applier.proposed(self._raft.propose(encode_batch(slices), now), slices)
+        self._appended_at = now
 
-    def _more_to_append(self) -> bool:
+    def _more_to_append(self, now: float) -> bool:
         """Whether commands wait that could be appended or forwarded at once, so that another turn is due."""
         raft = self._raft
         can_cut = self._writes.can_cut(raft.term)
         if raft.leader == self.id:
-            return (can_cut or bool(self._intake)) and raft.can_propose and self._writer.has_space
+            return (can_cut or bool(self._intake)) and self._may_append(now)
         return can_cut and raft.leader != NO_REPLICA and self._links.is_connected(raft.leader)
 
     def _forward(self, leader: ReplicaId) -> None:

@@ -22,7 +22,8 @@ from oarlock.types import Boot, Index, ReplicaId
 RETRY_S = 0.02
 """Pause after a refusal, so that a leader that is being replaced is not asked in a tight loop."""
 RESEND_S = 0.25
-"""A request to the leader that is not answered in this time may be lost: ask again, under a fresh number."""
+"""A request to the leader that is not answered in this time may be lost: ask again, under a fresh number. The answer to
+the first is as good, should it still come, or a leader slower than this would never be heard."""
 
 
 class QueryGroup(msgspec.Struct):
@@ -57,8 +58,11 @@ class Reads:
         self._arrived: list[QueryGroup] = []
         self._waiting: deque[Round] = deque()
         """Rounds that need a leader to ask."""
-        self._asked: dict[int, tuple[Round, float]] = {}
-        """Rounds asked of a remote leader, by request number; and when to ask again."""
+        self._asked: Round | None = None
+        """The round that a remote leader was asked to confirm,"""
+        self._asked_from = 0
+        """the number of the first request for it, and when to send another."""
+        self._resend_at = 0.0
         self._with_core: list[Round] = []
         self._confirmed: list[tuple[Index, int, Round]] = []
         """A heap by index: rounds that wait for it to be applied."""
@@ -85,29 +89,29 @@ class Reads:
         return round_
 
     def next_request(self, now: float) -> int | None:
-        """The number of a fresh request to the leader. One is under way at a time; what arrives meanwhile shares
-        the next, so a busy follower asks once per round trip and not once per read."""
-        if self._asked:
-            return None
+        """The number of a fresh request to the leader. One round is under way at a time; what arrives meanwhile
+        shares the next, so a busy follower asks once per round trip and not once per read."""
+        if self._asked is not None:
+            return self._ask(now) if self._resend_at <= now else None
         round_ = self._next(now)
         if round_ is None:
             return None
         while self._waiting and self._waiting[0].not_before <= now:
             other = self._waiting.popleft()
             round_ = Round(round_.groups + other.groups, max(round_.deadline, other.deadline))
-        self._number += 1
-        self._asked[self._number] = (round_, now + RESEND_S)
-        return self._number
+        self._asked, self._asked_from = round_, self._number + 1
+        return self._ask(now)
 
     def request_answered(self, number: int, index: Index | None, now: float) -> None:
         """The leader confirmed the request, or refused it. A late answer to a number given up is ignored."""
-        asked = self._asked.pop(number, None)
-        if asked is None:
+        asked = self._asked
+        if asked is None or number < self._asked_from:
             return
+        self._asked = None
         if index is None:
-            self._try_again(asked[0], now)
+            self._try_again(asked, now)
         else:
-            self._await(asked[0], index)
+            self._await(asked, index)
 
     def core_confirmed(self, round_: Round, index: Index) -> None:
         """This replica's own leadership confirmed the round."""
@@ -121,9 +125,9 @@ class Reads:
 
     def leader_lost(self, now: float) -> None:
         """The leader changed, or the link to it did: requests on their way may be lost. Ask again."""
-        for round_, _ in self._asked.values():
-            self._waiting.append(round_)
-        self._asked.clear()
+        if self._asked is not None:
+            self._waiting.append(self._asked)
+            self._asked = None
         for round_ in self._waiting:
             round_.not_before = now  # the pause was for a leader that is gone
 
@@ -135,17 +139,15 @@ class Reads:
         return groups
 
     def expire(self, now: float, leader_known: bool) -> None:
-        """Fail groups whose deadline has passed, and give up requests that were not answered in time."""
+        """Fail groups whose deadline has passed, and forget rounds that hold no others."""
         self.form_round()
         error: NotExecuted = AuthorityTimedOut() if leader_known else Unavailable("no leader is known to read from")
         for round_ in self._all_rounds():
             for group in round_.groups:
                 if group.deadline <= now:
                     _fail(group, error)
-        for number, (round_, resend_at) in list(self._asked.items()):
-            if resend_at <= now:
-                del self._asked[number]
-                self._waiting.append(round_)
+        if self._asked is not None and self._asked.deadline <= now:
+            self._asked = None
         self._waiting = deque(round_ for round_ in self._waiting if round_.deadline > now)
         if any(round_.deadline <= now for _, _, round_ in self._confirmed):
             self._confirmed = [item for item in self._confirmed if item[2].deadline > now]
@@ -156,7 +158,7 @@ class Reads:
         self.form_round()
         rounds = self._all_rounds()
         self._waiting.clear()
-        self._asked.clear()
+        self._asked = None
         self._with_core.clear()
         self._confirmed.clear()
         for round_ in rounds:
@@ -166,7 +168,7 @@ class Reads:
     def _all_rounds(self) -> list[Round]:
         return [
             *self._waiting,
-            *(round_ for round_, _ in self._asked.values()),
+            *([self._asked] if self._asked is not None else []),
             *self._with_core,
             *(round_ for _, _, round_ in self._confirmed),
         ]
@@ -175,6 +177,11 @@ class Reads:
         if self._waiting and self._waiting[0].not_before <= now:
             return self._waiting.popleft()
         return None
+
+    def _ask(self, now: float) -> int:
+        self._number += 1
+        self._resend_at = now + RESEND_S
+        return self._number
 
     def _await(self, round_: Round, index: Index) -> None:
         self._number += 1
