@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from oarlock.errors import AuthorityTimedOut, NotExecuted, NotLeader, OutcomeUnknown, TermElapsed
+from oarlock.network.messages import ReadReply
+from oarlock.types import Boot, Index
 from tests.node.cluster import QUICK, Cluster, Recorder, eventually, scenario
 
 
@@ -140,3 +142,26 @@ async def test_reads_on_their_way_when_the_leader_changes_are_asked_again() -> N
         await new.propose(b"x=2")
         assert set(await asyncio.gather(*reads)) <= {b"1", b"2"}
         assert await follower.read(b"x") == b"2"
+
+
+@scenario
+async def test_43_an_answer_to_a_read_of_this_replicas_former_life_is_none_to_this_ones() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"x=1")
+        follower = (await cluster.followers())[0]
+        await cluster.crash(int(follower.id))
+        follower = await cluster.start(int(follower.id))
+        await cluster.leader()
+        cluster.wire.hold((int(follower.id), int(leader.id)))
+        sink = Recorder()
+        follower.query((b"x",), sink)
+        await eventually(lambda: follower._reads._asked, "the leader is asked")
+        number = follower._reads._number
+        follower.received(leader.id, [ReadReply(Boot(follower.status().boot - 1), number, Index(0))])
+        turned = asyncio.Event()
+        follower.at_turn_end(turned.set)
+        await turned.wait()
+        assert not sink.told
+        follower.received(leader.id, [ReadReply(follower.status().boot, number, Index(0))])
+        await eventually(lambda: sink.told)
