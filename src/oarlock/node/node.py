@@ -69,6 +69,7 @@ HELD_BYTES = 64 * BATCH_BYTES
 """Above this much held, writes are refused."""
 TURN_BATCHES = 4
 """Entries that one turn appends at the most."""
+NEVER = float("inf")
 GATHER_S = 0.002
 """While the log is being written, what arrives shares the next entry, but for no longer than this after the last."""
 SWEEP_S = 0.05
@@ -134,7 +135,8 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._turn_scheduled = False
         self._inputs = 0
-        self._sweep_at = float("inf")
+        self._sweep_at = NEVER
+        self._gather_until = 0.0
         self._outgoing: dict[ReplicaId, list[PeerMessage]] = {}
         self._turn_end: list[Callable[[], None]] = []
         self._when_writable: list[Callable[[], None]] = []
@@ -551,9 +553,10 @@ class Node:
         self._end_turn()
         if raft.has_more_to_apply or self._applier.has_long_answers or self._more_to_append(now):
             self._schedule_turn()
-        if self._sweep_at == float("inf") and (self._writes or reads):
+        if self._sweep_at == NEVER and (self._writes or reads):
             self._sweep_at = now + SWEEP_S
-        self._timer.set(min(raft.deadline(), self._sweep_at))
+        gathering = now < self._gather_until and (self._intake or self._writes.can_cut(raft.term))
+        self._timer.set(min(raft.deadline(), self._sweep_at, self._gather_until if gathering else NEVER))
 
     def _notice_leadership(self, now: float) -> None:
         """React to a new leader or term, once."""
@@ -582,8 +585,8 @@ class Node:
     def _propose(self, now: float) -> None:
         """Append what waits here and what followers forwarded, as few entries as the limits allow."""
         intake = self._intake_for_term()
-        for _ in range(TURN_BATCHES):
-            if not self._may_append(now):
+        for _ in range(TURN_BATCHES if self._may_append(now) else 0):
+            if not self._raft.can_propose:
                 return
             own = self._writes.cut(self._raft.term)
             own_bytes = slice_bytes(own) if own is not None else 0
@@ -606,7 +609,7 @@ class Node:
 
     def _append(self, slices: list[Slice], now: float) -> None:
         self._applier.proposed(self._raft.propose(encode_batch(slices), now), slices)
-        self._appended_at = now
+        self._gather_until = now + GATHER_S
 
     def _more_to_append(self, now: float) -> bool:
         """Whether commands wait that could be appended or forwarded at once, so that another turn is due."""
@@ -678,7 +681,7 @@ class Node:
             return
         try:
             if now >= self._sweep_at:
-                self._sweep_at = float("inf")
+                self._sweep_at = NEVER
                 why = "no leader took the write before its deadline" if self._raft.leader else "no leader is known"
                 self._writes.expire(now, why)
                 self._reads.expire(now, bool(self._raft.leader))
