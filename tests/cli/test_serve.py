@@ -98,12 +98,10 @@ def test_a_second_process_on_the_directory_is_refused(single: Single) -> None:
     assert_refused(oarlock(*single.arguments), "another process is using")
 
 
-@pytest.mark.parametrize("which", ["raft", "redis"])
-def test_a_port_in_use_is_refused_by_name(single: Single, which: str) -> None:
-    address = getattr(single, which)
-    host, port = address.split(":")
+def test_a_port_in_use_is_refused_by_name(single: Single) -> None:
+    host, port = single.redis.split(":")
     with socket.create_server((host, int(port))):
-        assert_refused(oarlock(*single.arguments), address)
+        assert_refused(oarlock(*single.arguments), single.redis)
 
 
 def test_a_replica_that_is_being_replaced_is_waited_for(single: Single) -> None:
