@@ -208,6 +208,9 @@ def test_no_hand_over_to_who_could_not_take_over() -> None:
     c.advance(0.5)
     assert not c.hand_over(1, 2), "silent"
     c.restart(2)
+    c.advance(0.2)
+    c.crash(2)
+    c.restart(2)
     c.drop()
     assert not c.hand_over(1, 2), "just restarted"
     c.advance(0.2)
