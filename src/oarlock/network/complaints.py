@@ -20,8 +20,8 @@ class Complaints:
     def __init__(self) -> None:
         self._windows: dict[str, _Window] = {}
 
-    def say(self, subject: str, text: str) -> None:
-        """Log ``text`` about ``subject`` as a warning, unless too much was said of it lately."""
+    def say(self, subject: str, text: str, level: int = logging.WARNING) -> None:
+        """Log ``text`` about ``subject``, unless too much was said of it lately."""
         now = asyncio.get_running_loop().time()
         window = self._windows.setdefault(subject, _Window())
         if now - window.began >= WINDOW_S:
@@ -34,7 +34,7 @@ class Complaints:
         if window.unsaid:
             text = f"{text} ({window.unsaid} more like it were not logged)"
             window.unsaid = 0
-        logger.warning("%s: %s", subject, text)
+        logger.log(level, "%s: %s", subject, text)
 
 
 class _Window:

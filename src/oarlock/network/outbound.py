@@ -1,6 +1,7 @@
 """The outbound link to one peer: dial, pass the handshake, carry our messages, and dial again when it ends."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -204,7 +205,9 @@ class Outbound:
         text = f"cannot connect to {self._address}: {error.strerror or str(error) or 'no answer'}"
         if text != self._last_error:
             self._last_error = text
-            self._complaints.say(f"replica {self._peer}", text)
+            # A peer that does not run, or not yet, is the ordinary case at a start: nothing to be alarmed about.
+            level = logging.INFO if isinstance(error, ConnectionRefusedError) else logging.WARNING
+            self._complaints.say(f"replica {self._peer}", text, level)
 
     async def _wait(self) -> None:
         """Sit out the back-off, unless there is reason to hurry and we did not hurry too often lately."""

@@ -225,7 +225,8 @@ class Node:
     def _hands_over(self) -> bool:
         """Whether this replica leads and somebody could take over, or nobody is known to have done so yet."""
         if self._raft.leader != self.id:
-            return self._handed_over and self._raft.leader == NO_REPLICA
+            someone_may_lead = self._raft.leader == NO_REPLICA and self._links.connected_peers
+            return bool(self._handed_over and someone_may_lead)
         if self._raft.hand_over(self._clock.monotonic_s()):
             if not self._handed_over:
                 log.info("replica %d hands its leadership over", self.id)
@@ -447,6 +448,7 @@ class Node:
         """The outbound link is gone."""
         if peer == self._raft.leader:
             self._reads.leader_lost(self._clock.monotonic_s())
+        self._schedule_turn()
 
     def received(self, peer: ReplicaId, messages: list[PeerMessage]) -> None:
         """A frame of an established link."""
