@@ -165,3 +165,21 @@ async def test_43_an_answer_to_a_read_of_this_replicas_former_life_is_none_to_th
         assert not sink.told
         follower.received(leader.id, [ReadReply(follower.status().boot, number, Index(0))])
         await eventually(lambda: sink.told)
+
+
+@scenario
+async def test_57_a_slice_that_was_lost_with_its_link_is_sent_again_when_the_link_is_back() -> None:
+    """Nothing else would ever tell: the leader misses it only when a later one comes."""
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        follower = (await cluster.followers())[0]
+        term = leader.status().term
+        cluster.wire.hold((int(follower.id), int(leader.id)))
+        sink = Recorder()
+        follower.submit((b"x+",), 2, sink)
+        await eventually(lambda: follower._writes._undecided, "it is on its way")
+        cluster.wire.reset_all()
+        cluster.wire.heal()
+        await eventually(lambda: sink.told, within_s=2)
+        assert sink.results == [1]
+        assert leader.status().term == term
