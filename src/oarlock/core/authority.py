@@ -49,10 +49,9 @@ def open_round(raft: Raft, leader: Leader) -> None:
     if in_flight and not entries_go_out:
         return
     leader.beat = Beat(leader.beat + 1)
-    most_responsive_first = sorted(
-        (voter for voter in raft.voters() if voter != raft.id), key=lambda voter: -leader.progress[voter].echoed
-    )
-    leader.round_targets = quorum.smallest(raft.configuration, raft.id, most_responsive_first)
+    others = [voter for voter in raft.voters() if voter != raft.id]
+    others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))
+    leader.round_targets = quorum.smallest(raft.configuration, raft.id, preferred=others)  # the most responsive
     leader.round_widen_at = raft.now + raft.config.round_widen_s
     confirm(raft, leader)
 

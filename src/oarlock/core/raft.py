@@ -151,8 +151,10 @@ class Raft:
         :raises Overloaded: too much is uncommitted; nothing was appended, safe to retry later.
         """
         self.now = now
-        if not isinstance(self.role, Leader) or self.role.transfer is not None:
+        if not isinstance(self.role, Leader):
             raise NotLeader(self.leader or None)
+        if self.role.transfer is not None:
+            raise NotLeader(self.role.transfer.target)
         if not self.can_propose:
             raise Overloaded("too much is waiting to be committed")
         return replication.append(self, self.role, kind, payload, time_ms)
@@ -277,7 +279,7 @@ class Raft:
             case Leader():
                 role = "leader"
             case Follower():
-                role = "follower" if self.id in self.configuration.voters else "learner"
+                role = "follower" if election.may_stand(self) else "learner"
             case _:
                 role = "candidate"
         return CoreStatus(

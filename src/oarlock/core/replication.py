@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oarlock.core import authority, election, quorum, transfer
-from oarlock.core.invariants import ACK_IS_DURABLE, COMMIT_OWN_TERM, COMMITTED_IS_KEPT, ONE_LEADERSHIP_PER_TERM
+from oarlock.core.invariants import (
+    ACK_IS_DURABLE,
+    COMMIT_OWN_TERM,
+    COMMITTED_IS_KEPT,
+    LEADER_APPEND_ONLY,
+    ONE_LEADERSHIP_PER_TERM,
+)
 from oarlock.core.messages import AppendAck, AppendEntries, AppendReject
 from oarlock.core.roles import Follower, Leader
 from oarlock.types import NO_REPLICA, Entry, EntryKind, Index, ReplicaId
@@ -183,6 +189,7 @@ def _merge(raft: Raft, entries: tuple[Entry, ...]) -> None:
         if not new:
             return
         if new[0].index <= log.last_index:
+            LEADER_APPEND_ONLY.require(isinstance(raft.role, Leader))
             COMMITTED_IS_KEPT.require(new[0].index, raft.commit_index)
             log.truncate_from(new[0].index)
             raft.configurations.truncated_from(new[0].index)
