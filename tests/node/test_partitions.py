@@ -6,6 +6,7 @@ import pytest
 
 from oarlock.errors import AuthorityTimedOut, NotExecuted, NotLeader, OutcomeUnknown, TermElapsed
 from oarlock.network.messages import ReadReply
+from oarlock.node.node import Node
 from oarlock.types import Boot, Index
 from tests.node.cluster import QUICK, Cluster, Recorder, eventually, scenario
 
@@ -159,12 +160,24 @@ async def test_43_an_answer_to_a_read_of_this_replicas_former_life_is_none_to_th
         await eventually(lambda: follower._reads._asked, "the leader is asked")
         number = follower._reads._number
         follower.received(leader.id, [ReadReply(Boot(follower.status().boot - 1), number, Index(0))])
-        turned = asyncio.Event()
-        follower.at_turn_end(turned.set)
-        await turned.wait()
+        await a_turn(follower)
         assert not sink.told
-        follower.received(leader.id, [ReadReply(follower.status().boot, number, Index(0))])
+        # This one is. But the state it asks for is not there yet.
+        index = Index(follower.status().applied_index + 1)
+        follower.received(leader.id, [ReadReply(follower.status().boot, number, index)])
+        await a_turn(follower)
+        assert not sink.told
+        await leader.propose(b"x=2")
         await eventually(lambda: sink.told)
+        assert sink.results == [b"2"]
+
+
+async def a_turn(node: Node) -> None:
+    """Wait until the node has had a whole turn."""
+    for _ in range(2):
+        turned = asyncio.Event()
+        node.at_turn_end(turned.set)
+        await turned.wait()
 
 
 @scenario
