@@ -363,7 +363,7 @@ def test_a_request_that_comes_byte_by_byte() -> None:
         ("SELECT 1", b"-ERR DB index is out of range\r\n"),
         ("CLIENT SETINFO LIB-NAME x", b"+OK\r\n"),
         ("CLIENT SETINFO X x", b"-ERR Unrecognized option 'X'\r\n"),
-        ("CONFIG GET sav* appendonly", b"*4\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("CONFIG GET sav* appendonly", b"*4\r\n$4\r\nsave\r\n$0\r\n\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n"),
         ("COMMAND", b"*0\r\n"),
         ("COMMAND INFO get", b"*0\r\n"),
         ("COMMAND DOCS", b"*0\r\n"),

@@ -36,7 +36,7 @@ CUTS = st.lists(st.integers(0, 400), max_size=6)
 @given(REQUESTS, CUTS)
 @example([[b"SET", b"k", b"a\r\n*"]], [])
 @example([[b"SET", b"k", b"$*%"], [b"GET", b"k"]], [5, 21])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_requests_come_out_as_they_went_in_however_they_are_cut(requests: list[list[bytes]], cuts: list[int]) -> None:
     stream = b"".join(array(*request) for request in requests)
     assert parsed(*cut_up(stream, cuts)) == (requests, None)
@@ -61,7 +61,7 @@ NOISE = st.lists(
 @example(b"*2\r\n$1\r\na\r\n*1\r\n$1\r\na\r\n", [])
 @example(b"*1\r\n+a\r\n", [])
 @example(b"*1\r\n:1\r\n*1\r\n$1\r\na\r\n", [])
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_the_fast_way_takes_nothing_that_the_exact_one_refuses(stream: bytes, cuts: list[int]) -> None:
     with mock.patch.object(RequestParser, "_whole", lambda self, data, requests: data):
         expected = parsed(stream)

@@ -142,7 +142,7 @@ class Conversation:
         self._flush()
 
     def quit(self) -> None:
-        """Read nothing more, and close once everything that was asked is answered."""
+        """Take nothing more, and close once everything that was asked is answered."""
         self._quitting = True
         self._schedule_flush()
 
@@ -316,7 +316,9 @@ class Conversation:
         if self._over:
             return
         bound = MAX_WAITING_BYTES if self._reading else MAX_WAITING_BYTES // 2
-        wanted = self._waiting_bytes <= bound and not self._replica_full and not self._quitting
+        # Input behind the end is read, and dropped: closing with input unread resets the connection, and a reset may
+        # overtake the last replies.
+        wanted = self._waiting_bytes <= bound and not self._replica_full
         if wanted != self._reading and not self._output.is_closing():
             self._reading = wanted
             if wanted:

@@ -131,8 +131,14 @@ _CONFIGURATION: Final[dict[bytes, bytes]] = {
 
 
 def _config_get(session: Session, request: Request) -> Reply:
-    patterns = [matcher(pattern.lower()) for pattern in request[2:]]
-    return {name: value for name, value in _CONFIGURATION.items() if any(match(name) for match in patterns)}
+    found: dict[bytes, Reply] = {}
+    for pattern in request[2:]:
+        if pattern.lower() in _CONFIGURATION:
+            found[pattern] = _CONFIGURATION[pattern.lower()]  # Under the name it was asked by, as Redis does.
+        else:
+            match = matcher(pattern.lower())
+            found |= {name: value for name, value in _CONFIGURATION.items() if match(name)}
+    return found
 
 
 def _info(session: Session, request: Request) -> Reply:

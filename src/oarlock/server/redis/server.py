@@ -50,8 +50,13 @@ class RedisServer:
         port: int = self._listening.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def clients(self) -> int:
+        """How many connections there are."""
+        return len(self._conversations)
+
     async def close(self, grace_s: float) -> None:
-        """Accept and read nothing more, send what is being answered, and close everything.
+        """Accept and take nothing more, send what is being answered, and close everything.
 
         Connections whose replies are not out after ``grace_s`` seconds are cut.
         """
