@@ -1,8 +1,10 @@
 """The key-value machine: results and state of each command, and scans under change."""
 
 import itertools
+import random
 from collections.abc import Generator
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -201,6 +203,21 @@ def test_keys_with_one_crc_are_not_parted() -> None:
     machine = KeyValue()
     machine.apply([(b"SET", key, b"") for key in pair], HERE)
     assert sorted(scan_all(machine, 1)) == sorted(pair)
+
+
+def test_neighbours_in_the_order_of_a_scan_are_both_met() -> None:
+    # Found by search: the same shard, and places in it that follow one another.
+    seen: dict[int, bytes] = {}
+    source = random.Random(1)
+    before = None
+    while before is None:
+        key = source.randbytes(8)
+        crc = crc32(key)
+        before = seen.get(crc - 1024)
+        seen[crc] = key
+    machine = KeyValue()
+    machine.apply([(b"SET", before, b""), (b"SET", key, b"")], HERE)
+    assert scan_all(machine, 1) == [before, key]
 
 
 class ScanUnderChange(RuleBasedStateMachine):

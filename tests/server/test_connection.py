@@ -178,6 +178,15 @@ def test_hello_changes_the_protocol_from_its_place_on() -> None:
     play(scenario)
 
 
+def test_what_is_absent_is_null_in_the_protocol_of_its_client() -> None:
+    async def scenario(scene: Scene) -> None:
+        assert await scene.say(command("GET k")) == b"$-1\r\n"
+        await scene.say(command("HELLO 3"))
+        assert await scene.say(command("GET k")) == b"_\r\n"
+
+    play(scenario)
+
+
 def test_a_pipeline_is_one_group_and_one_write() -> None:
     async def scenario(scene: Scene) -> None:
         assert await scene.say(*[command("SET k v")] * 64) == b"+OK\r\n" * 64
