@@ -176,7 +176,7 @@ def test_wherever_a_read_is_it_fails_at_its_deadline_and_only_once() -> None:
 
     reader.reads.core_confirmed(round_, Index(1))
     reader.reads.request_answered(asked, Index(1), 1.0)
-    assert all(group.sink is None for group in reader.reads.take_applied(Index(100)))
+    assert not reader.reads.take_applied(Index(100))
     reader.reads.expire(2.0, leader_known=False)
     assert reader.error("patient") is Unavailable
     assert not reader.reads
@@ -191,7 +191,7 @@ def test_one_group_of_a_round_expires_and_the_others_go_on() -> None:
     reader.reads.expire(1.0, leader_known=True)
     reader.reads.request_answered(number, Index(1), 1.0)
     groups = reader.reads.take_applied(Index(1))
-    assert [group.sink is not None for group in groups] == [False, True]
+    assert [group.queries for group in groups] == [("patient",)]
 
 
 def test_a_client_that_hears_of_its_failure_may_come_again_at_once() -> None:
@@ -223,3 +223,18 @@ def test_a_replica_that_stops_leaves_no_read_without_an_answer() -> None:
     reader.reads.fail_all(ShuttingDown())
     assert {name: reader.error(name) for name in reader.sinks} == dict.fromkeys(reader.sinks, ShuttingDown)
     assert not reader.reads
+
+
+def test_open_groups_counts_each_group_once_however_it_ends() -> None:
+    reads = Reads()
+    sinks = [Recorder() for _ in range(3)]
+    for sink, deadline in zip(sinks, (1.0, 9.0, 9.0), strict=True):
+        reads.add(QueryGroup((b"q",), sink, deadline))
+    assert reads.open_groups == 3
+    reads.expire(2.0, leader_known=True)
+    assert reads.open_groups == 2
+    round_ = reads.next_for_core(2.0)
+    assert round_ is not None
+    reads.core_confirmed(round_, Index(1))
+    assert len(reads.take_applied(Index(1))) == 2
+    assert reads.open_groups == 0

@@ -37,7 +37,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes that a leader appends beyond its commit index before it refuses proposals."""
     max_reads: int = 4096
     """Read tokens waiting at a leader. One token covers all reads of a turn, so this is a large number."""
-    max_apply_bytes: int = 4 * 1024 * 1024
+    max_apply_bytes: int = 256 * 1024
     """Payload bytes of committed entries handed out in one Ready, so that a turn stays short."""
 
     def __post_init__(self) -> None:

@@ -67,6 +67,8 @@ COMFORTABLE_BYTES = 16 * BATCH_BYTES
 """Above this much held, servers are asked to stop reading from their clients."""
 HELD_BYTES = 64 * BATCH_BYTES
 """Above this much held, writes are refused."""
+MOST_READS = 65_536
+"""Groups of queries that may be open at once; more are refused."""
 TURN_BATCHES = 4
 """Entries that one turn appends at the most."""
 NEVER = float("inf")
@@ -217,7 +219,7 @@ class Node:
         """Stop: hand leadership over, refuse what is new, let what is under way finish for up to ``timeout_s``."""
         self._stopping = True
         deadline = self._clock.monotonic_s() + timeout_s
-        await self._until(lambda: not (self._writes or self._reads) or not self._raft.leader, deadline)
+        await self._until(lambda: not (self._writes or self._reads), deadline)
         # With two voters the next leader needs this replica's vote: stay until that is durable and sent.
         await self._until(lambda: not self._hands_over() and self._writer.idle, deadline)
         await asyncio.shield(self._stop())
@@ -362,8 +364,9 @@ class Node:
 
     def query(self, queries: Sequence[Any], sink: Sink, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Answer a group of queries linearizably; see :class:`oarlock.node.api.Replica`."""
-        if self._stopping:
-            self._loop.call_soon(sink.failed, ShuttingDown())
+        if self._stopping or self._reads.open_groups >= MOST_READS:
+            refusal = ShuttingDown() if self._stopping else Overloaded("too many reads are waiting")
+            self._loop.call_soon(sink.failed, refusal)
             return
         self._reads.add(QueryGroup(queries, sink, self._clock.monotonic_s() + timeout_s))
         self._schedule_turn()
@@ -433,7 +436,11 @@ class Node:
         if self._stopped:
             return
         self._hellos[peer] = hello
-        self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
+        try:
+            self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
+        except Exception as error:
+            self._fail(error)
+            return
         if self._raft.leader in (peer, NO_REPLICA):
             self._send_undecided(peer)  # also where it is about to be found leading again, before the next turn
             self._reads.leader_lost(self._clock.monotonic_s())
@@ -472,7 +479,11 @@ class Node:
         """The peer's process is gone."""
         if self._stopped:
             return
-        self._raft.peer_unreachable(peer, self._clock.monotonic_s())
+        try:
+            self._raft.peer_unreachable(peer, self._clock.monotonic_s())
+        except Exception as error:
+            self._fail(error)
+            return
         self._schedule_turn()
 
     def refused(self, peer: ReplicaId, refusal: Refusal) -> None:

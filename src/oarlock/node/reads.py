@@ -67,6 +67,8 @@ class Reads:
         self._confirmed: list[tuple[Index, int, Round]] = []
         """A heap by index: rounds that wait for it to be applied."""
         self._number = 0
+        self.open_groups = 0
+        """Groups that somebody waits for; bounded by the node."""
 
     def __bool__(self) -> bool:
         return bool(self._arrived or self._waiting or self._asked or self._with_core or self._confirmed)
@@ -74,6 +76,7 @@ class Reads:
     def add(self, group: QueryGroup) -> None:
         """Take a group of queries. It joins those that arrived in the same turn."""
         self._arrived.append(group)
+        self.open_groups += 1
 
     def form_round(self) -> None:
         """Make one round of all that arrived since the last."""
@@ -135,7 +138,8 @@ class Reads:
         """Groups that may be answered from the present state."""
         groups: list[QueryGroup] = []
         while self._confirmed and self._confirmed[0][0] <= applied:
-            groups += heapq.heappop(self._confirmed)[2].groups
+            groups += [group for group in heapq.heappop(self._confirmed)[2].groups if group.sink is not None]
+        self.open_groups -= len(groups)
         return groups
 
     def expire(self, now: float, leader_known: bool) -> None:
@@ -145,7 +149,7 @@ class Reads:
         for round_ in self._all_rounds():
             for group in round_.groups:
                 if group.deadline <= now:
-                    _fail(group, error)
+                    self._fail(group, error)
         if self._asked is not None and self._asked.deadline <= now:
             self._asked = None
         self._waiting = deque(round_ for round_ in self._waiting if round_.deadline > now)
@@ -163,7 +167,7 @@ class Reads:
         self._confirmed.clear()
         for round_ in rounds:
             for group in round_.groups:
-                _fail(group, error)
+                self._fail(group, error)
 
     def _all_rounds(self) -> list[Round]:
         return [
@@ -191,8 +195,8 @@ class Reads:
         round_.not_before = now + RETRY_S
         self._waiting.append(round_)
 
-
-def _fail(group: QueryGroup, error: NotExecuted) -> None:
-    if group.sink is not None:
-        sink, group.sink = group.sink, None
-        tell(sink.failed, error)
+    def _fail(self, group: QueryGroup, error: NotExecuted) -> None:
+        if group.sink is not None:
+            self.open_groups -= 1
+            sink, group.sink = group.sink, None
+            tell(sink.failed, error)

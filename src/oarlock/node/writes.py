@@ -22,6 +22,8 @@ from oarlock.node.api import Sink, tell
 from oarlock.node.batch import BATCH_BYTES
 from oarlock.types import Boot, Command, ReplicaId, Slice, Term
 
+SLICE_COMMANDS = 8192
+"""Commands of one slice, beyond which no further group joins it: the turn that applies it must stay short."""
 WINDOW_BYTES = 16 * BATCH_BYTES
 """Bytes of undecided slices; more wait uncut, since an origin must be able to send all of them again."""
 
@@ -86,7 +88,11 @@ class Writes:
         commands: list[Command] = []
         size_bytes = 0
         waiting = self._waiting
-        while waiting and (not groups or size_bytes + waiting[0].size_bytes <= BATCH_BYTES):
+        while (
+            waiting
+            and len(commands) < SLICE_COMMANDS
+            and (not groups or size_bytes + waiting[0].size_bytes <= BATCH_BYTES)
+        ):
             group = waiting.popleft()
             if group.sink is None:
                 continue
