@@ -1,0 +1,94 @@
+"""Clients under which replicas are killed: each notes what was acknowledged, and when."""
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import redis
+
+from tests.process.replicas import Process
+
+
+class Load:
+    """So many threads that write until told to stop, each through one replica after another."""
+
+    def __init__(self, replicas: Callable[[], list[Process]], clients: int) -> None:
+        self._replicas = replicas
+        self._stop = threading.Event()
+        self.acknowledged: dict[str, str] = {}
+        """Every key and value whose SET was acknowledged."""
+        self.increments = 0
+        self.unknown_increments = 0
+        """INCRs that may have happened: no answer, or one that says that the outcome is unknown."""
+        self.acknowledged_at: list[float] = []
+        self.errors: list[str] = []
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a client hangs"
+
+    def longest_pause(self, after: float, seconds: float = 2.0) -> float:
+        """The longest time without any acknowledgement that began or ended in the seconds after a moment."""
+        times = sorted(self.acknowledged_at)
+        pauses = (later - earlier for earlier, later in pairwise(times) if after < later and earlier < after + seconds)
+        return max(pauses, default=seconds)
+
+    def _run(self, number: int) -> None:
+        written = 0
+        while not self._stop.is_set():
+            for replica in self._replicas():
+                try:
+                    client = replica.client(single_connection_client=True)
+                except redis.ConnectionError:
+                    continue
+                try:
+                    while not self._stop.is_set():
+                        written += 1
+                        key, value = f"k:{number}:{written}", f"v:{number}:{written}"
+                        client.set(key, value)
+                        with self._lock:
+                            self.acknowledged[key] = value
+                            self.acknowledged_at.append(time.monotonic())
+                        self._increment(client)
+                except redis.RedisError as error:
+                    with self._lock:
+                        self.errors.append(f"{type(error).__name__}: {error}")
+                finally:
+                    client.close()
+
+    def _increment(self, client: "redis.Redis") -> None:
+        try:
+            client.incr("counter")
+        except redis.ResponseError as error:
+            if str(error).startswith("UNKNOWN"):
+                with self._lock:
+                    self.unknown_increments += 1
+            raise
+        except redis.RedisError:
+            with self._lock:
+                self.unknown_increments += 1
+            raise
+        with self._lock:
+            self.increments += 1
+
+    def check(self, replica: Process) -> None:
+        """Everything acknowledged is there, read from this replica; and the counter counted each increment once."""
+        client = replica.client()
+        keys = list(self.acknowledged)
+        for start in range(0, len(keys), 500):
+            some = keys[start : start + 500]
+            values = client.mget(some)
+            lost = [key for key, value in zip(some, values, strict=True) if value != self.acknowledged[key]]
+            assert not lost, f"acknowledged and lost: {lost[:10]} of {len(keys)}"
+        counter = int(client.get("counter") or 0)
+        assert self.increments <= counter <= self.increments + self.unknown_increments

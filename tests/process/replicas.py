@@ -1,0 +1,152 @@
+"""A cluster of real processes for tests: ``oarlock init`` and ``serve``, signals, restarts, logs on failure."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from oarlock.cli.probe import raft_info
+
+DEADLINE_S = 30.0
+
+
+def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Wait for a condition; return what it returned. An error of a replica that is not there counts as not yet."""
+    end = time.monotonic() + deadline_s
+    while True:
+        try:
+            if value := condition():
+                return value
+        except (OSError, redis.RedisError):
+            pass
+        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
+        time.sleep(0.01)
+
+
+class Process:
+    """One replica: its directory, its addresses, and its process while it runs."""
+
+    def __init__(self, number: int, directory: Path, raft_port: int, redis_port: int, http_port: int) -> None:
+        self.number = number
+        self.directory = directory
+        self.redis_port = redis_port
+        self.redis = f"127.0.0.1:{redis_port}"
+        self.raft = f"127.0.0.1:{raft_port}"
+        self.command = [sys.executable, "-m", "oarlock", "serve", "--data-dir", str(directory)]
+        self.command += ["--redis", self.redis, "--http", f"127.0.0.1:{http_port}"]
+        self.log = directory.with_suffix(".log")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """``kill -9``, and wait until it is gone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def end(self, deadline_s: float = DEADLINE_S) -> int:
+        """SIGTERM; its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(deadline_s)
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def info(self, timeout_s: float = 1.0) -> dict[str, str]:
+        """INFO raft."""
+        return raft_info(self.redis, timeout_s=timeout_s)
+
+    def client(self, timeout_s: float = 8.0, **options: Any) -> "redis.Redis":
+        """A client that sends every command once."""
+        return redis.Redis(
+            port=self.redis_port,
+            socket_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+            **options,
+        )
+
+
+class Processes:
+    """A cluster of them."""
+
+    def __init__(self, root: Path, size: int, first_port: int) -> None:
+        ports = iter(range(first_port, first_port + 3 * size))
+        self.all = [Process(n, root / str(n), next(ports), next(ports), next(ports)) for n in range(1, size + 1)]
+        members = ",".join(f"{replica.number}={replica.raft}" for replica in self.all)
+        for replica in self.all:
+            arguments = ["--data-dir", str(replica.directory), "--id", str(replica.number), "--members", members]
+            subprocess.run([sys.executable, "-m", "oarlock", "init", *arguments], check=True, capture_output=True)
+
+    def __getitem__(self, number: int) -> Process:
+        return self.all[number - 1]
+
+    def start(self) -> None:
+        for replica in self.all:
+            replica.start()
+        self.leader()
+
+    @property
+    def living(self) -> list[Process]:
+        return [replica for replica in self.all if replica.runs]
+
+    def leader(self, besides: Process | None = None) -> Process:
+        """The replica that leads and serves, as it and another living one (if there is one) say."""
+
+        def agreed() -> Process | None:
+            asked = [replica for replica in self.living if replica is not besides]
+            said = [replica.info() for replica in asked]
+            for replica, info in zip(asked, said, strict=True):
+                agree = sum(other["leader_id"] == info["replica_id"] for other in said)
+                if info["role"] == "leader" and agree >= len(self.all) // 2 + 1:
+                    replica.client().get("nothing")
+                    return replica
+            return None
+
+        found = until(agreed, "a leader serves")
+        assert isinstance(found, Process)
+        return found
+
+    def followers(self) -> list[Process]:
+        leader = self.leader()
+        return [replica for replica in self.living if replica is not leader]
+
+    def caught_up(self) -> None:
+        """Wait until all living replicas have applied the same index."""
+        until(lambda: len({replica.info()["applied_index"] for replica in self.living}) == 1, "all have caught up")
+
+
+@contextmanager
+def running(root: Path, size: int, first_port: int) -> Iterator[Processes]:
+    """A cluster that is ended whatever happens, and whose logs are shown if something does."""
+    cluster = Processes(root, size, first_port)
+    try:
+        cluster.start()
+        yield cluster
+    except BaseException:
+        for replica in cluster.all:
+            if replica.log.exists():
+                print(f"── log of replica {replica.number} ──\n{replica.log.read_text()[-6000:]}")
+        raise
+    finally:
+        for replica in cluster.all:
+            if replica.runs:
+                replica.signal(signal.SIGCONT)
+                replica.kill()
