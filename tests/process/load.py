@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import redis
 
-from tests.process.replicas import Process
+from tests.process.replicas import NOT_EXECUTED, Process
 
 
 class Load:
@@ -69,10 +69,7 @@ class Load:
     def _increment(self, client: "redis.Redis") -> None:
         try:
             client.incr("counter")
-        except redis.ResponseError as error:
-            if str(error).startswith("UNKNOWN"):
-                with self._lock:
-                    self.unknown_increments += 1
+        except NOT_EXECUTED:
             raise
         except redis.RedisError:
             with self._lock:

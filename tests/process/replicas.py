@@ -16,6 +16,8 @@ from redis.retry import Retry
 from oarlock.cli.probe import raft_info
 
 DEADLINE_S = 30.0
+NOT_EXECUTED = (redis.exceptions.ClusterDownError, redis.exceptions.TryAgainError)
+"""What redis-py makes of CLUSTERDOWN and TRYAGAIN, whose codes it cuts off."""
 
 
 def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
