@@ -195,6 +195,21 @@ def test_a_pipeline_is_one_group_and_one_write() -> None:
     play(scenario)
 
 
+def test_a_pipeline_that_only_begins_alike_is_cut_where_it_changes() -> None:
+    async def scenario(scene: Scene) -> None:
+        answer = await scene.say(
+            *map(command, ("SET k 1", "SET j 2", "set k 3", "GET k", "get j", "GET k", "STRLEN k"))
+        )
+        assert answer == b"+OK\r\n" * 3 + b"$1\r\n3\r\n$1\r\n2\r\n$1\r\n3\r\n:1\r\n"
+        assert scene.kinds() == [("write", 3), ("read", 4)]
+        assert await scene.say(*map(command, ("GET k", "SET k 4 GET", "SET k 5"))) == b"$1\r\n3\r\n$1\r\n3\r\n+OK\r\n"
+        assert await scene.say(*map(command, ("GET k", "GET"))) == (
+            b"$1\r\n5\r\n-ERR wrong number of arguments for 'get' command\r\n"
+        )
+
+    play(scenario)
+
+
 def test_groups_are_bounded_in_commands_and_bytes() -> None:
     async def scenario(scene: Scene) -> None:
         count = 2 * MAX_GROUP_COMMANDS + 5
@@ -205,6 +220,9 @@ def test_groups_are_bounded_in_commands_and_bytes() -> None:
         huge = array(b"APPEND", b"k", b"x" * (4 * MAX_GROUP_BYTES))
         await scene.say(half, half, half, huge, command("SET k v"))
         assert scene.kinds() == [("write", 2), ("write", 1), ("write", 1), ("write", 1)]
+        scene.replica.groups.clear()
+        await scene.say(half, half, half)
+        assert scene.kinds() == [("write", 2), ("write", 1)]
 
     play(scenario)
 

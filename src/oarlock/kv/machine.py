@@ -46,7 +46,7 @@ class KeyValue:
         results: list[Any] = []
         done = results.append
         for command in cast("Sequence[tuple[bytes, ...]]", commands):
-            if command[0] == b"SET" and len(command) == 3:
+            if len(command) == 3 and command[0] == b"SET":
                 _, key, value = command
                 shards[crc32(key) & SHARD_MASK][key] = value
                 done(OK)

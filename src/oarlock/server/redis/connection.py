@@ -11,12 +11,13 @@ encoded; and when what has been read but not answered exceeds its bound, nothing
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final, Protocol
 
-from oarlock.errors import OarlockError
-from oarlock.server.redis import commands, failures, local, replies
+from oarlock.server.redis import commands, local, replies
 from oarlock.server.redis.commands import Kind, Refused, Request
+from oarlock.server.redis.group import Group
 from oarlock.server.redis.protocol import RequestParser
 from oarlock.server.redis.service import Service
 
@@ -32,6 +33,7 @@ long pipeline before they read the first reply."""
 
 _COMMAND_OVERHEAD_BYTES: Final = 128
 """What a command costs in memory besides its arguments, about."""
+_PLAIN_KINDS: Final = {b"GET": Kind.READ, b"get": Kind.READ, b"SET": Kind.WRITE, b"set": Kind.WRITE}
 _POST, _HOST = b"POST", b"HOST:"
 
 
@@ -43,51 +45,6 @@ class Output(Protocol):
     def resume_reading(self) -> None: ...
     def is_closing(self) -> bool: ...
     def close(self) -> None: ...
-
-
-class Group:
-    """Consecutive commands of one kind, and the :class:`~oarlock.node.api.Sink` of their outcome."""
-
-    __slots__ = ("_answered", "answered", "error", "items", "kind", "plain", "resp3", "results", "size_bytes")
-
-    def __init__(self, kind: Kind, resp3: bool, answered: Callable[[], None]) -> None:
-        """``resp3`` is the client's choice when it asked, which HELLO may change before the answer comes."""
-        self.kind = kind
-        self.resp3 = resp3
-        self.items: list[Any] = []
-        """Canonical commands or queries; for :attr:`Kind.LOCAL`, replies in bytes."""
-        self.plain = True
-        """Only GETs, or only SETs without options."""
-        self.size_bytes = 0
-        self.answered = kind is Kind.LOCAL
-        self.results: Sequence[Any] = ()
-        self.error: OarlockError | None = None
-        self._answered = answered
-
-    def resolved(self, results: Sequence[Any]) -> None:
-        assert len(results) == len(self.items)
-        self.results = results
-        self.answered = True
-        self._answered()
-
-    def failed(self, error: OarlockError) -> None:
-        self.error = error
-        self.answered = True
-        self._answered()
-
-    def replies(self) -> bytes | Iterator[bytes]:
-        """The replies of the whole group, encoded at once if they are small."""
-        if self.kind is Kind.LOCAL:
-            return b"".join(self.items)
-        if self.error is not None:
-            return failures.line(self.error) * len(self.items)
-        at_once: bytes | None = None
-        if self.plain:
-            if self.kind is Kind.WRITE:
-                at_once = replies.all_ok(self.results)
-            else:
-                at_once = replies.small_values(self.results, self.resp3)
-        return replies.encoded(self.results, self.resp3) if at_once is None else at_once
 
 
 class Conversation:
@@ -124,12 +81,15 @@ class Conversation:
         requests = self._parser.feed(data)
         if requests:
             self.service.commands += len(requests)
-            self._enqueue(requests)
+            if not self._enqueue_alike(requests):
+                self._enqueue(requests)
         if self._parser.error is not None and not self._quitting:
             self._answer_locally(replies.error_line(b"ERR Protocol error: " + self._parser.error))
             self.quit()
         self._dispatch()
-        self._schedule_flush()
+        queue = self._queue
+        if queue and queue[0].answered:
+            self._schedule_flush()
         self._adjust_reading()
 
     def output_full(self) -> None:
@@ -154,6 +114,33 @@ class Conversation:
         self._writing = None
 
     # Requests to groups
+
+    def _enqueue_alike(self, requests: list[Request]) -> bool:
+        """Make one group of requests that are all a GET, or all a SET, as in most pipelines; False if they are not.
+
+        Nothing here costs more than it must per command; :meth:`_enqueue` would do the same at twice the price.
+        """
+        name = requests[0][0]
+        kind = _PLAIN_KINDS.get(name)
+        if kind is None or len(requests) > MAX_GROUP_COMMANDS:
+            return False
+        items: list[Any]
+        try:
+            if kind is Kind.WRITE:
+                items = [(b"SET", key, value) for verb, key, value in requests if verb == name]
+            else:
+                items = [(b"GET", key) for verb, key in requests if verb == name]
+        except ValueError:
+            return False
+        if len(items) != len(requests):
+            return False
+        size_bytes = sum(map(len, chain.from_iterable(requests)))
+        if size_bytes > MAX_GROUP_BYTES and len(items) > 1:
+            return False
+        group = Group(kind, self.resp3, self._answered)
+        group.items = items
+        self._close_group(group, size_bytes)
+        return True
 
     def _enqueue(self, requests: list[Request]) -> None:
         group = Group(Kind.LOCAL, self.resp3, self._answered)
@@ -272,11 +259,11 @@ class Conversation:
         self._flush_due = False
         if self._over:
             return
-        while not self._output_full:
+        queue = self._queue
+        while queue and queue[0].answered and not self._output_full:
             chunk = self._next_chunk()
-            if not chunk:
-                break
-            self._output.write(chunk)
+            if chunk:
+                self._output.write(chunk)
         self._dispatch()
         self._adjust_reading()
         if self._quitting and not self._queue:
@@ -284,7 +271,8 @@ class Conversation:
             self._output.close()
 
     def _next_chunk(self) -> bytes:
-        """Replies that are due, about :data:`~oarlock.server.redis.replies.CHUNK_BYTES`; empty if there are none."""
+        """Replies that are due, about :data:`~oarlock.server.redis.replies.CHUNK_BYTES`;
+        none, perhaps, at the end of a long answer."""
         queue = self._queue
         parts: list[bytes] = []
         size_bytes = 0

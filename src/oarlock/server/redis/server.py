@@ -1,6 +1,7 @@
 """The server: connections accepted, each with a conversation, and all of them ended in good order."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -107,6 +108,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases.
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            # A client whose machine died sends no end; without this its connection would stay for ever.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         self.transport = transport
         self._server.opened(self)
