@@ -171,6 +171,34 @@ def test_keys_takes_its_keys_at_once_and_matches_in_steps() -> None:
     assert sorted(finished(answer)) == sorted(b"key:%d" % n for n in range(20_000))
 
 
+@pytest.mark.parametrize("steps", [0, 1, 7, 15])
+def test_keys_are_those_of_its_moment_whatever_comes_and_goes_meanwhile(steps: int) -> None:
+    machine = KeyValue()
+    there = [b"key:%d" % n for n in range(20_000)]
+    machine.apply([(b"SET", key, b"v") for key in there], HERE)
+    (answer,) = machine.query([(b"KEYS", b"*")])
+    for _ in range(steps):
+        next(answer)
+    machine.apply([(b"DEL", *there[:3000]), (b"MSET", *there[5000:5100], b"new", b"v")], HERE)
+    machine.apply([(b"SET", key, b"again") for key in there[:1000]], HERE)
+    machine.apply([(b"APPEND", b"new:%d" % n, b"v") for n in range(1000)], HERE)
+    next(answer)
+    machine.apply([(b"SET", b"new:%d" % n, b"v") for n in range(500, 3000)], HERE)
+    machine.apply([(b"GETDEL", key) for key in there[2000:9000]], HERE)
+    assert sorted(finished(answer)) == sorted(there)
+
+
+def test_an_abandoned_listing_is_forgotten() -> None:
+    machine = KeyValue()
+    machine.apply([(b"SET", b"key:%d" % n, b"") for n in range(5_000)], HERE)
+    answers = machine.query([(b"KEYS", b"*"), (b"KEYS", b"*")])
+    next(answers[0])
+    assert len(machine._data._listings) == 2
+    del answers
+    apply(machine, b"SET", b"k", b"v")
+    assert machine._data._listings == []
+
+
 def test_a_large_scan_runs_in_steps() -> None:
     machine = KeyValue()
     machine.apply([(b"SET", b"key:%d" % n, b"") for n in range(5_000)], HERE)

@@ -5,7 +5,9 @@ about a thousandth. Values are plain ``bytes``, which the garbage collector neve
 known of a key belongs in tables beside this one.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Final
+from weakref import ref
 from zlib import crc32
 
 SHARDS: Final = 1024
@@ -22,11 +24,12 @@ _RECLAIMED_PER_CALL: Final = 1000
 class Keyspace:
     """The keys and their values."""
 
-    __slots__ = ("_flushed", "shards")
+    __slots__ = ("_flushed", "_listings", "shards")
 
     def __init__(self) -> None:
         self.shards: list[dict[bytes, bytes]] = [{} for _ in range(SHARDS)]
         self._flushed: list[dict[bytes, bytes]] = []
+        self._listings: list[ref[KeysOfAMoment]] = []
 
     def shard(self, key: bytes) -> dict[bytes, bytes]:
         """The dict that holds ``key`` if anything does."""
@@ -47,11 +50,22 @@ class Keyspace:
         while flushed and budget > 0:
             budget -= len(flushed.pop())
 
-    def keys(self) -> list[list[bytes]]:
-        """All keys of this moment, a list per shard. Pointers are copied, no keys: about 10 ms a million."""
-        return [list(shard) for shard in self.shards if shard]
+    def keys(self) -> "KeysOfAMoment":
+        """All keys of this moment, to be listed later. Copying a million pointers at once would take 100 ms."""
+        keys = KeysOfAMoment(self.shards)
+        self._listings.append(ref(keys))
+        return keys
 
-    def walk(self, position: int, count: int) -> tuple[int, list[bytes]]:
+    def before_change(self, commands: Sequence[Sequence[bytes]]) -> None:
+        """Tell listings that are under way that these commands are about to be executed."""
+        if self._listings:
+            listings = [listing for reference in self._listings if (listing := reference()) is not None]
+            self._listings = [ref(listing) for listing in listings]
+            for listing in listings:
+                for command in commands:
+                    listing.before_change(command[1:])
+
+    def scan(self, position: int, count: int) -> tuple[int, list[bytes]]:
         """About ``count`` keys of one shard from a position on, and the next position: 0 when all were seen.
 
         A position is a key's CRC with its shard bits on top, so positions follow the shards and mean the same however
@@ -72,3 +86,34 @@ class Keyspace:
         if count == len(rest):
             return following, [key for _, key in rest]
         return (number << _HASH_BITS) | (last + 1), [key for _, key in rest[:count]]
+
+
+class KeysOfAMoment:
+    """The keys there were when this was made, listed shard by shard while commands go on changing the data.
+
+    What changes in a shard that is still to be listed is remembered here; an abandoned listing is simply dropped.
+    """
+
+    __slots__ = ("__weakref__", "_changed", "_listed", "_shards")
+
+    def __init__(self, shards: list[dict[bytes, bytes]]) -> None:
+        self._shards = shards
+        self._listed = 0
+        self._changed: dict[int, dict[bytes, bool]] = {}
+        """By shard, words that may have come or gone since, and whether each was a key at the moment."""
+
+    def before_change(self, words: Sequence[bytes]) -> None:
+        """Any of these may be a key that comes or goes. Remembering one that is none does no harm."""
+        for word in words:
+            number = crc32(word) & SHARD_MASK
+            if number >= self._listed:
+                self._changed.setdefault(number, {}).setdefault(word, word in self._shards[number])
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        for number, shard in enumerate(self._shards):
+            changed = self._changed.pop(number, None)
+            self._listed = number + 1
+            if changed is None:
+                yield list(shard)
+            else:
+                yield [key for key in shard if key not in changed] + [key for key, was in changed.items() if was]

@@ -45,7 +45,9 @@ class KeyValue:
         shards = data.shards
         results: list[Any] = []
         done = results.append
-        for command in cast("Sequence[tuple[bytes, ...]]", commands):
+        checked = cast("Sequence[tuple[bytes, ...]]", commands)
+        data.before_change(checked)
+        for command in checked:
             if len(command) == 3 and command[0] == b"SET":
                 _, key, value = command
                 shards[crc32(key) & SHARD_MASK][key] = value

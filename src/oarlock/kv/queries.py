@@ -4,7 +4,7 @@ A query over many keys is a generator that yields about every thousand, so that 
 between; its return value is the result.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Final, TypeAlias
 
 from oarlock.kv.glob import matcher
@@ -39,12 +39,11 @@ def dbsize(data: Keyspace, query: tuple[bytes, ...]) -> Result:
 def keys(data: Keyspace, query: tuple[bytes, ...]) -> "Result | LongAnswer":
     """``KEYS pattern``. The keys are those of the moment of the call, however long matching them takes."""
     _, pattern = query
-    found = data.keys()
-    answer = _matching(found, pattern)
-    return answer if sum(map(len, found)) > _STEP else _drain(answer)
+    answer = _matching(data.keys(), pattern)
+    return answer if len(data) > _STEP else _drain(answer)
 
 
-def _matching(found: list[list[bytes]], pattern: bytes) -> LongAnswer:
+def _matching(found: Iterable[list[bytes]], pattern: bytes) -> LongAnswer:
     match = None if pattern == b"*" else matcher(pattern)
     result: list[Result] = []
     looked_at = 0
@@ -73,7 +72,7 @@ def _scan(data: Keyspace, position: int, count: int, pattern: bytes, wanted: boo
     result: list[Result] = []
     since_yield = 0
     while count > 0:
-        position, some = data.walk(position, count)
+        position, some = data.scan(position, count)
         if wanted:
             result.extend(some if match is None else [key for key in some if match(key)])
         count -= len(some)
