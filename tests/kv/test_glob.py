@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oarlock.kv.glob import matcher
+from oarlock.kv.glob import MAX_PATTERN_BYTES, matcher
 
 
 def redis_matches(pattern: bytes, key: bytes) -> bool:
@@ -107,3 +107,10 @@ def test_no_pattern_makes_it_slow() -> None:
     started = time.perf_counter()
     assert not match(b"a" * 2000)
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("unit", [b"?", b"a", b"a*", b"[^x]", b"[\x00-\xfe]", b"[\x00-\xfe]*"])
+def test_the_longest_pattern_is_translated_in_no_time(unit: bytes) -> None:
+    started = time.perf_counter()
+    matcher(unit * (MAX_PATTERN_BYTES // len(unit)))
+    assert time.perf_counter() - started < 0.5

@@ -404,6 +404,18 @@ def test_replies_that_differ_from_redis_on_purpose(text: str, reply: bytes) -> N
     play(scenario)
 
 
+@pytest.mark.parametrize("words", [(b"KEYS",), (b"SCAN", b"0", b"MATCH"), (b"CONFIG", b"GET")])
+def test_a_pattern_that_would_stall_the_replica_is_refused(words: tuple[bytes, ...]) -> None:
+    async def scenario(scene: Scene) -> None:
+        assert not (await scene.say(array(*words, b"?" * 4096))).startswith(b"-")
+        scene.replica.groups.clear()
+        answer = await scene.say(array(*words, b"?" * 4097))
+        assert answer == b"-ERR pattern is longer than 4096 bytes\r\n"
+        assert scene.replica.groups == []
+
+    play(scenario)
+
+
 def fields(reply: bytes) -> dict[str, str]:
     return dict(line.split(":", 1) for line in reply.decode().split("\r\n") if ":" in line)
 

@@ -6,8 +6,12 @@ nothing needs to be tried again, and no pattern costs more than the product of i
 """
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+MAX_PATTERN_BYTES: Final = 4096
+"""Longest pattern that servers let through. Translating one takes some 10 µs a byte, so that a megabyte would
+stop a leader for longer than its followers wait for it."""
 
 _STAR, _ANY, _OPEN, _CLOSE, _ESCAPE, _NOT, _TO = b"*?[]\\^-"
 
@@ -80,7 +84,17 @@ def _set(pattern: bytes, at: int) -> tuple[bytes, int]:
         else:
             members[pattern[at]] = 1
         at += 1
-    listed = b"".join(b"\\x%02x" % byte for byte in range(256) if members[byte])
+    listed = b"".join(_runs(members))
     if not listed:
         return (b"." if negated else b"(?!)"), at
     return (b"[^" if negated else b"[") + listed + b"]", at
+
+
+def _runs(members: bytearray) -> Iterator[bytes]:
+    """The members as ranges: listed one by one, five bytes of pattern could make a thousand of expression."""
+    low = members.find(1)
+    while low >= 0:
+        after = members.find(0, low)
+        high = (after if after >= 0 else len(members)) - 1
+        yield b"\\x%02x-\\x%02x" % (low, high)
+        low = members.find(1, high + 1)

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from oarlock.kv import integers
+from oarlock.kv.glob import MAX_PATTERN_BYTES
 from oarlock.kv.results import NOT_AN_INTEGER, ErrorReply
 
 Request: TypeAlias = list[bytes]
@@ -78,6 +79,13 @@ def integer(text: bytes) -> int:
     return value
 
 
+def pattern(text: bytes) -> bytes:
+    """A pattern that an argument gives. Refused if it is too long: Redis has no such limit, but nobody waits for it."""
+    if len(text) > MAX_PATTERN_BYTES:
+        raise Refused(ErrorReply(b"ERR pattern is longer than %d bytes" % MAX_PATTERN_BYTES))
+    return text
+
+
 def _set(request: Request) -> Canonical:
     if len(request) == 3:
         return (b"SET", request[1], request[2])
@@ -123,9 +131,13 @@ def _flushall(request: Request) -> Canonical:
     return (b"FLUSHALL",)
 
 
+def _keys(request: Request) -> Canonical:
+    return (b"KEYS", pattern(request[1]))
+
+
 def _scan(request: Request) -> Canonical:
     position = _cursor(request[1])
-    count, pattern, kind = 10, b"*", b""
+    count, match, kind = 10, b"*", b""
     options = iter(request[2:])
     for option in map(bytes.upper, options):
         value = next(options, None)
@@ -136,12 +148,12 @@ def _scan(request: Request) -> Canonical:
             if count < 1:
                 raise Refused(SYNTAX_ERROR)
         elif option == b"MATCH":
-            pattern = value
+            match = pattern(value)
         elif option == b"TYPE":
             kind = value.lower() or b"none"
         else:
             raise Refused(SYNTAX_ERROR)
-    return (b"SCAN", b"%d" % position, b"%d" % count, pattern, kind)
+    return (b"SCAN", b"%d" % position, b"%d" % count, match, kind)
 
 
 def _cursor(text: bytes) -> int:
@@ -169,7 +181,7 @@ COMMANDS: Final[dict[bytes, Spec]] = {
     b"EXISTS": Spec(Kind.READ, -2, _as_it_is(b"EXISTS")),
     b"STRLEN": Spec(Kind.READ, 2, _as_it_is(b"STRLEN")),
     b"DBSIZE": Spec(Kind.READ, 1, _as_it_is(b"DBSIZE")),
-    b"KEYS": Spec(Kind.READ, 2, _as_it_is(b"KEYS")),
+    b"KEYS": Spec(Kind.READ, 2, _keys),
     b"SCAN": Spec(Kind.READ, -2, _scan),
     b"SET": Spec(Kind.WRITE, -3, _set),
     b"SETNX": Spec(Kind.WRITE, 3, _as_it_is(b"SETNX")),

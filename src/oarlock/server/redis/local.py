@@ -8,7 +8,7 @@ import msgspec
 from oarlock.kv import integers
 from oarlock.kv.glob import matcher
 from oarlock.kv.results import OK, ErrorReply, SimpleString
-from oarlock.server.redis.commands import COMMANDS, Refused, Request, fits, integer, wrong_arity
+from oarlock.server.redis.commands import COMMANDS, Refused, Request, fits, integer, pattern, wrong_arity
 from oarlock.server.redis.info import info
 from oarlock.server.redis.replies import Reply, Verbatim
 from oarlock.server.redis.service import REDIS_VERSION, Service
@@ -132,11 +132,11 @@ _CONFIGURATION: Final[dict[bytes, bytes]] = {
 
 def _config_get(session: Session, request: Request) -> Reply:
     found: dict[bytes, Reply] = {}
-    for pattern in request[2:]:
-        if pattern.lower() in _CONFIGURATION:
-            found[pattern] = _CONFIGURATION[pattern.lower()]  # Under the name it was asked by, as Redis does.
+    for asked in request[2:]:
+        if asked.lower() in _CONFIGURATION:
+            found[asked] = _CONFIGURATION[asked.lower()]  # Under the name it was asked by, as Redis does.
         else:
-            match = matcher(pattern.lower())
+            match = matcher(pattern(asked).lower())
             found |= {name: value for name, value in _CONFIGURATION.items() if match(name)}
     return found
 
