@@ -2,13 +2,13 @@
 
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.process.replicas import Processes, running
+from tests.process.replicas import RUNNING, Processes, running
 
 ClusterOf = Callable[[int], Processes]
 
@@ -17,7 +17,24 @@ ClusterOf = Callable[[int], Processes]
 def cluster_of(tmp_path: Path) -> Iterator[ClusterOf]:
     """Start a cluster of so many replicas; it ends with the test."""
     with ExitStack() as stack:
-        yield lambda size: stack.enter_context(running(tmp_path, size, _free_ports(3 * size)))
+        yield lambda size: stack.enter_context(running(tmp_path / f"of-{size}", size, _free_ports(3 * size)))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Three replicas that all tests of a module share, and leave running as they found them."""
+    with running(tmp_path_factory.mktemp("shared"), 3, _free_ports(9)) as cluster:
+        yield cluster
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what its replicas have logged."""
+    report = yield
+    if report.failed:
+        for replica in (replica for cluster in RUNNING for replica in cluster.all):
+            report.sections.append((f"log of replica {replica.number}", replica.last_words()))
+    return report
 
 
 def _free_ports(in_a_row: int) -> int:

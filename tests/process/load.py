@@ -4,14 +4,22 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import redis
 
 from tests.process.replicas import NOT_EXECUTED, Process
 
 
+class Error(NamedTuple):
+    """What a client was told, and by which replica."""
+
+    replica: int
+    text: str
+
+
 class Load:
-    """So many threads that write until told to stop, each through one replica after another."""
+    """So many threads that write until told to stop. They are spread over the replicas, and move on upon an error."""
 
     def __init__(self, replicas: Callable[[], list[Process]], clients: int) -> None:
         self._replicas = replicas
@@ -22,7 +30,7 @@ class Load:
         self.unknown_increments = 0
         """INCRs that may have happened: no answer, or one that says that the outcome is unknown."""
         self.acknowledged_at: list[float] = []
-        self.errors: list[str] = []
+        self.errors: list[Error] = []
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
 
@@ -45,26 +53,31 @@ class Load:
 
     def _run(self, number: int) -> None:
         written = 0
+        place = number
         while not self._stop.is_set():
-            for replica in self._replicas():
-                try:
-                    client = replica.client(single_connection_client=True)
-                except redis.ConnectionError:
-                    continue
-                try:
-                    while not self._stop.is_set():
-                        written += 1
-                        key, value = f"k:{number}:{written}", f"v:{number}:{written}"
-                        client.set(key, value)
-                        with self._lock:
-                            self.acknowledged[key] = value
-                            self.acknowledged_at.append(time.monotonic())
-                        self._increment(client)
-                except redis.RedisError as error:
+            replicas = self._replicas()
+            if not replicas:
+                continue
+            replica = replicas[place % len(replicas)]
+            place += 1
+            try:
+                client = replica.client(single_connection_client=True)
+            except redis.ConnectionError:
+                continue
+            try:
+                while not self._stop.is_set():
+                    written += 1
+                    key, value = f"k:{number}:{written}", f"v:{number}:{written}"
+                    client.set(key, value)
                     with self._lock:
-                        self.errors.append(f"{type(error).__name__}: {error}")
-                finally:
-                    client.close()
+                        self.acknowledged[key] = value
+                        self.acknowledged_at.append(time.monotonic())
+                    self._increment(client)
+            except redis.RedisError as error:
+                with self._lock:
+                    self.errors.append(Error(replica.number, f"{type(error).__name__}: {error}"))
+            finally:
+                client.close()
 
     def _increment(self, client: "redis.Redis") -> None:
         try:

@@ -1,5 +1,6 @@
-"""A cluster of real processes for tests: ``oarlock init`` and ``serve``, signals, restarts, logs on failure."""
+"""A cluster of real processes for tests: ``oarlock serve``, signals, restarts, logs on failure."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from oarlock import initialise
 from oarlock.cli.probe import raft_info
 
 DEADLINE_S = 30.0
@@ -46,10 +48,13 @@ class Process:
         self.command += ["--redis", self.redis, "--http", f"127.0.0.1:{http_port}"]
         self.log = directory.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
+        """The newest."""
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.processes.append(self.process)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -67,9 +72,18 @@ class Process:
         self.process.terminate()
         return self.process.wait(deadline_s)
 
+    def last_words(self, size: int = 6000) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
+
     @property
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it knows the leader."""
+        return self.info()["leader_id"] != "0"
 
     def info(self, timeout_s: float = 1.0) -> dict[str, str]:
         """INFO raft."""
@@ -92,13 +106,16 @@ class Processes:
     def __init__(self, root: Path, size: int, first_port: int) -> None:
         ports = iter(range(first_port, first_port + 3 * size))
         self.all = [Process(n, root / str(n), next(ports), next(ports), next(ports)) for n in range(1, size + 1)]
-        members = ",".join(f"{replica.number}={replica.raft}" for replica in self.all)
         for replica in self.all:
-            arguments = ["--data-dir", str(replica.directory), "--id", str(replica.number), "--members", members]
-            subprocess.run([sys.executable, "-m", "oarlock", "init", *arguments], check=True, capture_output=True)
+            self.initialise(replica)
 
     def __getitem__(self, number: int) -> Process:
         return self.all[number - 1]
+
+    def initialise(self, replica: Process, cluster_name: str = "oarlock") -> None:
+        """What ``oarlock init`` does, without the cost of another process."""
+        members = {member.number: member.raft for member in self.all}
+        asyncio.run(initialise(str(replica.directory), replica.number, members, cluster_name))
 
     def start(self) -> None:
         for replica in self.all:
@@ -135,20 +152,27 @@ class Processes:
         until(lambda: len({replica.info()["applied_index"] for replica in self.living}) == 1, "all have caught up")
 
 
+RUNNING: list[Processes] = []
+"""Clusters that run now, for the report of a test that fails."""
+
+
 @contextmanager
 def running(root: Path, size: int, first_port: int) -> Iterator[Processes]:
-    """A cluster that is ended whatever happens, and whose logs are shown if something does."""
+    """A cluster that is ended whatever happens."""
     cluster = Processes(root, size, first_port)
+    RUNNING.append(cluster)
     try:
         cluster.start()
         yield cluster
-    except BaseException:
-        for replica in cluster.all:
-            if replica.log.exists():
-                print(f"── log of replica {replica.number} ──\n{replica.log.read_text()[-6000:]}")
+    except AssertionError as error:  # it did not start
+        error.add_note(
+            "\n".join(f"log of replica {replica.number}:\n{replica.last_words()}" for replica in cluster.all)
+        )
         raise
     finally:
+        RUNNING.remove(cluster)
         for replica in cluster.all:
-            if replica.runs:
-                replica.signal(signal.SIGCONT)
-                replica.kill()
+            for process in replica.processes:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
