@@ -25,14 +25,14 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## Three replicas, load, kill -9 of the leader, recovery: what clients notice
 	@$(BIN)/python examples/demo.py
 
-test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run the tests, two at a time
+	$(BIN)/python -m pytest -n 2
 
 check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
