@@ -81,7 +81,7 @@ class Process:
         return self.process is not None and self.process.poll() is None
 
     @property
-    def is_back(self) -> bool:
+    def knows_a_leader(self) -> bool:
         """Whether it knows the leader."""
         return self.info()["leader_id"] != "0"
 

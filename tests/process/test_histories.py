@@ -5,24 +5,55 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import redis
 
 from oarlock.testing.linearizability import NEVER, Operation, first_illegal_key, register
 from tests.process.conftest import ClusterOf
-from tests.process.replicas import NOT_EXECUTED, Process, until
+from tests.process.replicas import NOT_EXECUTED, Process, Processes, until
 
 KEYS = ("x", "y", "z")
 CLIENTS = 6
-DISTURBANCES = 4
+DISTURBANCES = 6
 SEED = int(os.environ.get("OARLOCK_SEED", "0")) or random.randrange(1, 2**32)
+
+# What a client may ask of a key with a new value: the function, its argument, how to ask, what the answer means.
+# To the register a GETDEL is a swap for nothing, and a SET NX one of nothing for the value.
+Call = tuple[str, Any, Callable[["redis.Redis"], Any]]
+
+
+def read(key: str, value: str) -> Call:
+    return "read", None, lambda client: client.get(key)
+
+
+def write(key: str, value: str) -> Call:
+    return "write", value, lambda client: client.set(key, value) and None
+
+
+def set_if_absent(key: str, value: str) -> Call:
+    return "cas", (None, value), lambda client: client.set(key, value, nx=True) is True
+
+
+def set_and_get(key: str, value: str) -> Call:
+    return "swap", value, lambda client: client.set(key, value, get=True)
+
+
+def get_and_delete(key: str, value: str) -> Call:
+    return "swap", None, lambda client: client.getdel(key)
+
+
+CALLS = (read, read, read, read, write, write, write, set_if_absent, set_and_get, get_and_delete)
 
 
 class Recorder:
-    """Clients that read and write a few keys through all replicas, and what they saw."""
+    """Clients that use a few keys through all replicas, and what they saw."""
 
     def __init__(self, replicas: list[Process], rng: random.Random) -> None:
         self.history: list[Operation] = []
+        self.unknown = 0
         self._replicas = replicas
         self._stop = threading.Event()
         self._threads = [
@@ -41,57 +72,70 @@ class Recorder:
             assert not thread.is_alive(), "a client hangs"
 
     def _run(self, number: int, rng: random.Random) -> None:
-        clients = [replica.client(timeout_s=0.5) for replica in self._replicas]  # some of them are stopped
-        written = 0
+        clients: dict[int, redis.Redis] = {}
+        asked = 0
         while not self._stop.is_set():
-            client, key = rng.choice(clients), rng.choice(KEYS)
+            replica = rng.choice(self._replicas)
+            asked += 1
+            key = rng.choice(KEYS)
+            function, argument, ask = rng.choice(CALLS)(key, f"{number}.{asked}")
+            try:
+                client = clients.get(replica.number)
+                if client is None:  # patience for a replica that is slow, and not much for one that is stopped
+                    client = replica.client(timeout_s=0.5, single_connection_client=True)
+                    clients[replica.number] = client
+            except redis.RedisError:
+                continue  # it is down, or stopped: nothing was asked
             began = time.monotonic()
-            if rng.random() < 0.5:
-                written += 1
-                value = f"{number}.{written}"
-                try:
-                    client.set(key, value)
-                    ended = time.monotonic()
-                except NOT_EXECUTED:
-                    continue  # if it was, a read that sees it has no write to come from
-                except redis.RedisError:
-                    ended = NEVER
-                self.history.append(Operation(key, "write", value, None, began, ended))
-            else:
-                try:
-                    value = client.get(key)
-                except redis.RedisError:
-                    continue
-                self.history.append(Operation(key, "read", None, value, began, time.monotonic()))
+            result, ended = None, NEVER
+            try:
+                result = ask(client)
+                ended = time.monotonic()
+            except NOT_EXECUTED:
+                continue  # if it was all the same, what it wrote has no write to come from
+            except redis.RedisError:
+                clients.pop(replica.number).close()
+                if function == "read":
+                    continue  # it says nothing
+                self.unknown += 1
+            self.history.append(Operation(key, function, argument, result, began, ended))
+
+
+def disturb(cluster: Processes, recorder: Recorder, rng: random.Random) -> str:
+    """Stop or kill a replica, mostly the leader, for a while. What was done."""
+    _go_on(recorder, rng.randrange(100, 300))
+    leader = cluster.leader()
+    victim = rng.choice([leader, leader, *cluster.all])
+    kills = rng.random() < 0.6
+    if kills:
+        victim.kill()
+    else:
+        victim.signal(signal.SIGSTOP)
+    cluster.leader(besides=victim)
+    _go_on(recorder, rng.randrange(50, 200))
+    if kills:
+        victim.start()
+    else:
+        victim.signal(signal.SIGCONT)
+    until(lambda: victim.knows_a_leader, "it is back")
+    return f"{'kill' if kills else 'stop'} {'leader' if victim is leader else 'follower'}"
+
+
+def _go_on(recorder: Recorder, operations: int) -> None:
+    enough = len(recorder.history) + operations
+    until(lambda: len(recorder.history) > enough, "operations go on")
 
 
 def test_histories_under_kills_and_stops_are_linearizable(cluster_of: ClusterOf) -> None:
     cluster = cluster_of(3)
     rng = random.Random(SEED)
-    print(f"seed {SEED} (set OARLOCK_SEED to repeat the schedule)")
     with Recorder(cluster.all, rng) as recorder:
-        for _ in range(DISTURBANCES):
-            seen = len(recorder.history)
-            until(lambda seen=seen: len(recorder.history) > seen + 200, "operations go on")  # type: ignore[misc]
-            victim = rng.choice([cluster.leader(), rng.choice(cluster.all)])
-            stops = rng.random() < 0.5
-            if stops:
-                victim.signal(signal.SIGSTOP)
-            else:
-                victim.kill()
-            cluster.leader(besides=victim)
-            seen = len(recorder.history)
-            until(lambda seen=seen: len(recorder.history) > seen + 100, "operations go on")  # type: ignore[misc]
-            if stops:
-                victim.signal(signal.SIGCONT)
-            else:
-                victim.start()
-            until(lambda victim=victim: victim.info()["leader_id"] != "0", "it is back")  # type: ignore[misc]
-    print(f"{len(recorder.history)} operations")
-    assert len(recorder.history) > 1000
-    illegal = first_illegal_key(recorder.history, register)
+        done = [disturb(cluster, recorder, rng) for _ in range(DISTURBANCES)]
+    history = sorted(recorder.history, key=lambda operation: operation.invoked)
+    counts = Counter(operation.function for operation in history)
+    print(f"seed {SEED}: {', '.join(done)}; {dict(counts)}, {recorder.unknown} of unknown outcome")
+    assert len(history) > 800
+    illegal = first_illegal_key(history, register)
     if illegal is not None:
-        for operation in sorted(recorder.history, key=lambda operation: operation.invoked):
-            if operation.key == illegal:
-                print(operation)
-    assert illegal is None, f"the history of {illegal!r} is not linearizable; seed {SEED}"
+        print(*(operation for operation in history if operation.key == illegal), sep="\n")
+    assert illegal is None, f"the history of {illegal!r} is not linearizable; OARLOCK_SEED={SEED} repeats the schedule"

@@ -33,7 +33,7 @@ def test_kill_9_of_the_leader_five_times_in_a_row_loses_nothing(cluster_of: Clus
             acknowledges(load, 100)
             outages.append(load.longest_pause(killed_at))
             leader.start()
-            until(lambda dead=leader: dead.is_back, "it is back")  # type: ignore[misc]
+            until(lambda dead=leader: dead.knows_a_leader, "it is back")  # type: ignore[misc]
     cluster.caught_up()
     for replica in cluster.all:
         load.check(replica)
@@ -74,7 +74,7 @@ def test_a_rolling_restart_by_sigterm_hands_over_and_only_clients_of_the_stopped
         if leads:
             outages.append(load.longest_pause(stopped_at))
         replica.start()
-        until(lambda: replica.is_back, "it is back")
+        until(lambda: replica.knows_a_leader, "it is back")
         assert all(error.replica == replica.number for error in load.errors[told:]), load.errors[told:]
 
     with Load(lambda: cluster.living, clients=6) as load:
@@ -110,7 +110,7 @@ def test_a_replica_started_before_its_predecessor_has_ended_takes_over(cluster_o
             predecessor.send_signal(end)
             ended_at = time.monotonic()
             predecessor.wait(10)
-            until(lambda here=leader: here.is_back, "the successor takes part", 5.0)  # type: ignore[misc]
+            until(lambda here=leader: here.knows_a_leader, "the successor takes part", 5.0)  # type: ignore[misc]
             print(f"back {time.monotonic() - ended_at:.2f} s after {end.name}")
             assert leader.runs
     for replica in cluster.all:

@@ -51,7 +51,9 @@ def test_scenario_34_writes_in_the_sockets_of_a_leader_that_wakes_up_happen_once
         connection.sendall(_command("INCR", "counter") * INCREMENTS)
     old.signal(signal.SIGCONT)
 
-    executed = [int(answer) for connection in sockets for answer in _answers(connection, INCREMENTS) if answer.isdigit()]
+    executed = [
+        int(answer) for connection in sockets for answer in _answers(connection, INCREMENTS) if answer.isdigit()
+    ]
     value = int(cluster.leader().client().get("counter"))
     assert sorted(executed) == list(range(CONNECTIONS + 1, value + 1)), "each once, none lost, none invented"
     assert len(executed) >= 0.9 * CONNECTIONS * INCREMENTS

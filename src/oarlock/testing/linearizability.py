@@ -32,13 +32,18 @@ Model = Callable[[Any, Operation], tuple[bool, Any]]
 
 
 def register(state: Any, operation: Operation) -> tuple[bool, Any]:
-    """Reads and writes, and ``cas`` with an (old, new) pair that returns whether it swapped."""
+    """``read`` and ``write``; ``swap``, a write that returns what was there; and ``cas``, compare and set.
+
+    The argument of ``cas`` is a pair (old, new), its result whether the register held the old value and was set.
+    """
     known = operation.completed != NEVER
     match operation.function:
         case "read":
             return not known or operation.result == state, state
         case "write":
             return True, operation.argument
+        case "swap":
+            return not known or operation.result == state, operation.argument
         case "cas":
             old, new = operation.argument
             swaps = state == old
