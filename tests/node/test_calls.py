@@ -186,6 +186,23 @@ async def test_what_goes_wrong_in_a_server_costs_its_client_and_not_the_replica(
 
 
 @scenario
+async def test_what_asks_again_at_a_turns_end_is_called_at_the_next_ones() -> None:
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        called: list[str] = []
+
+        def piece() -> None:
+            called.append("piece")
+            asyncio.get_running_loop().call_soon(called.append, "others")
+            if len(called) < 5:
+                node.at_turn_end(piece)
+
+        node.at_turn_end(piece)
+        await eventually(lambda: len(called) == 6, f"{called}")
+        assert called == ["piece", "others"] * 3
+
+
+@scenario
 async def test_a_stopped_replica_still_calls_back_so_that_clients_can_be_told() -> None:
     async with Cluster(1) as cluster:
         node = cluster.nodes.pop(1)

@@ -353,7 +353,8 @@ def test_a_client_that_takes_no_replies_gets_no_more_of_them_encoded() -> None:
         taken = len(scene.wire.written)
         scene.wire.written.clear()
         scene.wire.drain()
-        await scene.settle()
+        for _ in range(100_000 * 2 * MAX_GROUP_COMMANDS // CHUNK_BYTES // TURNS + 1):
+            await scene.settle()
         assert taken + len(scene.wire.written) >= 100_000 * (2 * MAX_GROUP_COMMANDS)
 
     play(scenario)
@@ -367,6 +368,21 @@ def test_a_long_answer_comes_in_chunks_and_whole() -> None:
         answer = await scene.say(command("KEYS *"))
         assert answer.startswith(b"*50000\r\n") and sorted(answer.split(b"\r\n")[2:-1:2]) == keys
         assert scene.wire.writes > writes + 1
+
+    play(scenario)
+
+
+def test_a_long_answer_takes_a_chunk_of_every_turn_and_no_more() -> None:
+    async def scenario(scene: Scene) -> None:
+        value = b"v" * (CHUNK_BYTES // 2)
+        await scene.say(array(b"MSET", *(word for number in range(20) for word in (b"k%d" % number, value))))
+        scene.talk.receive(array(b"MGET", *(b"k%d" % number for number in range(20))))
+        pieces: list[bytes] = []
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+            pieces.append(scene.wire.taken())
+        assert b"".join(pieces) == b"*20\r\n" + array(*[value] * 20)[len(b"*20\r\n") :]
+        assert max(map(len, pieces)) < 2 * CHUNK_BYTES
 
     play(scenario)
 

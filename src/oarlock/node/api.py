@@ -80,7 +80,10 @@ class Replica(Protocol):
         ...
 
     def at_turn_end(self, callback: Callable[[], None]) -> None:
-        """Call back once at the end of the present (or next) turn: the place to write out collected replies."""
+        """Call back once at the end of the present (or next) turn: the place to write out collected replies.
+
+        What asks again from in there is called at the end of the next turn: so long work is done bit by bit.
+        """
         ...
 
     def status(self) -> Status: ...

@@ -682,10 +682,9 @@ class Node:
             callbacks, self._when_writable = self._when_writable, []
             for callback in callbacks:
                 _call(callback)
-        while self._turn_end:
-            callbacks, self._turn_end = self._turn_end, []
-            for callback in callbacks:
-                _call(callback)
+        callbacks, self._turn_end = self._turn_end, []  # what comes meanwhile waits for the end of the next turn
+        for callback in callbacks:
+            _call(callback)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
 

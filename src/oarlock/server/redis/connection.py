@@ -67,6 +67,8 @@ class Conversation:
         self._waiting_bytes = 0
         self._flush_due = False
         self._output_full = False
+        self._behind = False
+        """More replies are due than a turn writes."""
         self._replica_full = False
         self._reading = True
         self._quitting = False
@@ -221,7 +223,7 @@ class Conversation:
     def _dispatch(self) -> None:
         unsent = self._unsent
         replica = self.service.replica
-        while unsent and not self._output_full and self._at_replica < MAX_GROUPS_AT_REPLICA:
+        while unsent and not self._output_full and not self._behind and self._at_replica < MAX_GROUPS_AT_REPLICA:
             group = unsent[0]
             if self._at_replica and group.kind is not self._kind_at_replica:
                 return
@@ -260,10 +262,14 @@ class Conversation:
         if self._over:
             return
         queue = self._queue
-        while queue and queue[0].answered and not self._output_full:
+        if queue and queue[0].answered and not self._output_full:
             chunk = self._next_chunk()
             if chunk:
                 self._output.write(chunk)
+        # A chunk a turn: encoding a million keys for a client that takes all at once would stop the replica.
+        self._behind = bool(queue) and queue[0].answered
+        if self._behind and not self._output_full:
+            self._schedule_flush()
         self._dispatch()
         self._adjust_reading()
         if self._quitting and not self._queue:
