@@ -47,6 +47,8 @@ class EntryKind(IntEnum):
     """Slices of client commands (``oarlock.node.batch``)."""
     CONFIGURATION = 2
     """A :class:`Configuration`, in force from the moment it is appended."""
+    CLOCK = 3
+    """Nothing but its log time, for a state machine that waits for one."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):

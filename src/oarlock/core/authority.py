@@ -73,7 +73,7 @@ def confirm(raft: Raft, leader: Leader) -> None:
         token = leader.tokens.popleft()
         index = max(token.index, leader.sentinel)
         READ_NOT_BEFORE_SENTINEL.require(index, leader.sentinel, raft.commit_index)
-        raft.read_outcomes.append(ReadConfirmed(token.request, index))
+        raft.read_outcomes.append(ReadConfirmed(token.request, index, raft.log_time.at(raft.now)))
 
 
 def refuse_all(raft: Raft, leader: Leader) -> None:

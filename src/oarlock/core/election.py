@@ -138,7 +138,7 @@ def on_request_vote(raft: Raft, sender: ReplicaId, message: RequestVote) -> None
     leader = raft.leader
     free_to_vote = raft.vote in (NO_REPLICA, sender) and leader in (NO_REPLICA, sender)
     if not free_to_vote or not raft.log.is_up_to_date(message.last_index, message.last_term):
-        raft.send(sender, RequestVoteReply(raft.term, False, raft.incarnation))
+        raft.send(sender, RequestVoteReply(raft.term, False, raft.incarnation, raft.log_time.at(raft.now)))
         return
     ONE_VOTE_PER_TERM.require(raft.vote, sender)
     raft.vote = sender
@@ -147,11 +147,12 @@ def on_request_vote(raft: Raft, sender: ReplicaId, message: RequestVote) -> None
             follower.election_deadline = timeout_after(raft)
         case PreCandidate() as standing:
             standing.deadline = timeout_after(raft)
-    raft.send_after_persist(sender, RequestVoteReply(raft.term, True, raft.incarnation))
+    raft.send_after_persist(sender, RequestVoteReply(raft.term, True, raft.incarnation, raft.log_time.at(raft.now)))
 
 
 def on_request_vote_reply(raft: Raft, sender: ReplicaId, message: RequestVoteReply) -> None:
     """Count a vote."""
+    raft.log_time.heard(message.time_ms, raft.now)
     _count_vote(raft, sender, granted=message.granted, incarnation=message.incarnation)
 
 

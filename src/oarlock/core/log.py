@@ -36,6 +36,8 @@ class Log:
         LOG_IS_CONTIGUOUS.require(base_index, base_term, self._entries)
         self.last_index = Index(base_index + len(self._entries))
         self.last_term = self._entries[-1].term if self._entries else base_term
+        self.last_time_ms = self._entries[-1].time_ms if self._entries else 0
+        """Log time of the last entry; it never decreases along the log."""
         self.durable_index = self.last_index
         """Everything up to here is on this replica's disk. Recovered entries are (durability.md, recovery)."""
         self.handed_index = self.last_index
@@ -72,12 +74,14 @@ class Log:
         self._entries.extend(entries)
         self.last_index = Index(self.last_index + len(entries))
         self.last_term = entries[-1].term
+        self.last_time_ms = entries[-1].time_ms
 
     def truncate_from(self, index: Index) -> None:
         """Drop the entry at ``index`` and all after it. The caller has shown that it conflicts with the leader's."""
         del self._entries[index - self.base_index - 1 :]
         self.last_index = Index(index - 1)
         self.last_term = self._entries[-1].term if self._entries else self.base_term
+        self.last_time_ms = self._entries[-1].time_ms if self._entries else 0
         self.durable_index = min(self.durable_index, self.last_index)
         self.handed_index = min(self.handed_index, self.last_index)
         self.epoch += 1

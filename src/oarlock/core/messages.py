@@ -27,6 +27,8 @@ class AppendEntries(Message, frozen=True, array_like=True, gc=False, tag=1):
     commit: Index
     echo_now: bool
     """Answer before the entries are durable: a read waits for this beat, or the leader checks its quorum."""
+    time_ms: int
+    """The leader's log time when it sent this."""
     entries: tuple[Entry, ...]
 
 
@@ -77,6 +79,8 @@ class RequestVoteReply(Message, frozen=True, array_like=True, gc=False, tag=7):
     granted: bool
     incarnation: int
     """Of the voter's data directory, so that the first leader can fix everyone's in the first entry."""
+    time_ms: int
+    """The voter's log time: a new leader goes on from the highest of a majority's."""
 
 
 class TimeoutNow(Message, frozen=True, array_like=True, gc=False, tag=8):

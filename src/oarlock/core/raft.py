@@ -29,6 +29,7 @@ from oarlock.core.invariants import (
     TERM_IS_MONOTONIC,
 )
 from oarlock.core.log import Log, Mark
+from oarlock.core.log_time import LogTime
 from oarlock.core.membership import Configurations
 from oarlock.core.messages import (
     AppendAck,
@@ -110,6 +111,7 @@ class Raft:
         self.vote = restored.vote
         self.log = Log(restored.base_index, restored.base_term, restored.entries)
         self.configurations = Configurations(restored.configuration, restored.entries)
+        self.log_time = LogTime(self.log.last_time_ms, now)
         self.commit_index = restored.base_index
         self.applied_index = restored.base_index
 
@@ -144,7 +146,7 @@ class Raft:
             return
         LEGAL_MATRIX[type(self.role), kind](self, sender, message)
 
-    def propose(self, payload: bytes, now: float, *, kind: EntryKind = EntryKind.BATCH, time_ms: int = 0) -> Index:
+    def propose(self, payload: bytes, now: float, *, kind: EntryKind = EntryKind.BATCH) -> Index:
         """Append an entry to this leader's log and return its index; it is committed once ``Ready`` says so.
 
         :raises NotLeader: not a leader, or one that is handing over; nothing was appended, safe to retry elsewhere.
@@ -157,7 +159,7 @@ class Raft:
             raise NotLeader(self.role.transfer.target)
         if not self.can_propose:
             raise Overloaded("too much is waiting to be committed")
-        return replication.append(self, self.role, kind, payload, time_ms)
+        return replication.append(self, self.role, kind, payload)
 
     def verify_authority(self, request: Any, now: float, deadline: float) -> None:
         """Prove that this replica leads, after this call. The outcome comes in a later ``Ready.reads``."""

@@ -32,6 +32,8 @@ class ReadConfirmed(msgspec.Struct, frozen=True):
 
     request: Any
     index: Index
+    time_ms: int
+    """The leader's log time when a majority confirmed it."""
 
 
 class ReadRefused(msgspec.Struct, frozen=True):

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 # ── leader ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def append(raft: Raft, leader: Leader, kind: EntryKind, payload: bytes, time_ms: int = 0) -> Index:
-    """Append one entry of this term to the leader's own log; ``ready`` will persist and send it."""
+def append(raft: Raft, leader: Leader, kind: EntryKind, payload: bytes) -> Index:
+    """Append one entry of this term to the leader's own log, stamped with log time; ``ready`` will persist and send
+    it."""
     index = Index(raft.log.last_index + 1)
-    entry = Entry(index, raft.term, kind, time_ms, payload)
+    entry = Entry(index, raft.term, kind, max(raft.log.last_time_ms, raft.log_time.at(raft.now)), payload)
     raft.log.append((entry,))
     leader.uncommitted_bytes += len(payload)
     if kind == EntryKind.CONFIGURATION:
@@ -67,7 +68,16 @@ def _send_append(
     prev_index = Index(progress.next - 1)
     prev_term = raft.log.term_at(prev_index)
     assert prev_term is not None, "the log still reaches back to every follower: nothing compacts it yet"
-    raft.send(peer, AppendEntries(raft.term, leader.beat, prev_index, prev_term, raft.commit_index, echo_now, entries))
+    raft.send(peer, AppendEntries(
+            raft.term,
+            leader.beat,
+            prev_index,
+            prev_term,
+            raft.commit_index,
+            echo_now,
+            raft.log_time.at(raft.now),
+            entries,
+        ))
     progress.commit_sent = raft.commit_index
 
 
@@ -152,6 +162,7 @@ def on_append_entries(raft: Raft, sender: ReplicaId, message: AppendEntries) -> 
         ONE_LEADERSHIP_PER_TERM.require(follower.leader, sender)
         follower = raft.role = Follower(sender, 0.0)
     follower.heard_at = raft.now
+    raft.log_time.heard(message.time_ms, raft.now)
     follower.leader_dead = False
     follower.election_deadline = election.timeout_after(raft)
     follower.beat = max(follower.beat, message.beat)
