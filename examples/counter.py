@@ -24,7 +24,7 @@ class Counter:
             results.append(self.value)
         return results
 
-    def query(self, queries: Sequence[Any]) -> list[int]:
+    def query(self, queries: Sequence[Any], at: oarlock.Position) -> list[int]:
         return [self.value for _ in queries]
 
 

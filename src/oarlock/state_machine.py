@@ -16,6 +16,19 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     """Log time, milliseconds since the cluster began: the only clock that apply may use."""
 
 
+class TimedStateMachine(Protocol):
+    """What a state machine has besides, if its state changes with time alone (a lifetime ends).
+
+    When log time reaches ``next_due_ms`` the leader has an entry appended that holds no commands and only its time;
+    ``apply`` is then called with no commands. It is called so about ten times a second at most.
+    """
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """Log time at which something is due, or None."""
+        ...
+
+
 class StateMachine(Protocol):
     """A deterministic state machine: the same commands in the same order give the same state everywhere.
 
@@ -28,8 +41,11 @@ class StateMachine(Protocol):
         """Execute the commands in order; return one result for each. Results stay on this replica."""
         ...
 
-    def query(self, queries: Sequence[Any]) -> Sequence[Any]:
+    def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         """Answer the queries from the present state, one result for each, changing nothing.
+
+        ``at`` tells what is applied, and the leader's log time when the read was confirmed, which is ahead of the last
+        entry's: good for telling how long something has left, but what a command does depends on entries' times alone.
 
         A result may be a generator: the node then runs it step by step between turns, so that a long
         answer does not stall the event loop, and takes its return value as the result.

@@ -55,13 +55,13 @@ def in_role(role: type) -> Raft:
 def of_term(message: type, term: Term) -> CoreMessage:
     """A plausible message of this type and term."""
     fields: dict[type, tuple[object, ...]] = {
-        AppendEntries: (Beat(1), Index(0), Term(0), Index(0), True, ()),
+        AppendEntries: (Beat(1), Index(0), Term(0), Index(0), True, 0, ()),
         AppendAck: (Beat(0), Index(0)),
         AppendReject: (Beat(0), Index(1), Index(0), Term(0)),
         PreVote: (Index(9), term, False),
         PreVoteReply: (False,),
         RequestVote: (Index(9), term, False),
-        RequestVoteReply: (False, 102),
+        RequestVoteReply: (False, 102, 0),
         TimeoutNow: (),
         StaleTerm: (),
     }

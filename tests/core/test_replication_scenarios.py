@@ -263,7 +263,7 @@ def test_scenario_10_nothing_committed_is_ever_cut() -> None:
     with pytest.raises(InvariantViolated, match=COMMITTED_IS_KEPT.name):
         c[2].raft.receive(
             ReplicaId(3),
-            AppendEntries(Term(2), Beat(1), Index(1), Term(1), Index(1), False, (conflicting,)),
+            AppendEntries(Term(2), Beat(1), Index(1), Term(1), Index(1), False, 0, (conflicting,)),
             c.now,
         )
 

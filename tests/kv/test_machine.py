@@ -17,6 +17,8 @@ from oarlock.kv.writes import MAX_VALUE_BYTES, UnknownCommand
 from oarlock.state_machine import Position
 from oarlock.types import Index
 
+AT = Position(Index(1), 0)
+
 HERE = Position(index=Index(1), time_ms=0)
 
 
@@ -37,7 +39,7 @@ def apply(machine: KeyValue, *command: bytes) -> Any:
 
 
 def query(machine: KeyValue, *request: bytes) -> Any:
-    (result,) = machine.query([request])
+    (result,) = machine.query([request], AT)
     return finished(result)
 
 
@@ -154,17 +156,17 @@ def test_a_command_that_should_not_be_in_the_log_stops_the_machine(command: Any)
 def test_queries() -> None:
     machine = holding(a="1", b="22", c="333")
     mixed = [(b"GET", b"a"), (b"GET", b"none"), (b"MGET", b"c", b"none", b"b"), (b"EXISTS", b"a", b"a", b"x")]
-    assert machine.query(mixed) == [b"1", None, [b"333", None, b"22"], 2]
-    assert machine.query([(b"STRLEN", b"c"), (b"STRLEN", b"x"), (b"DBSIZE",)]) == [3, 0, 3]
+    assert machine.query(mixed, AT) == [b"1", None, [b"333", None, b"22"], 2]
+    assert machine.query([(b"STRLEN", b"c"), (b"STRLEN", b"x"), (b"DBSIZE",)], AT) == [3, 0, 3]
     assert sorted(query(machine, b"KEYS", b"[ab]")) == [b"a", b"b"]
     with pytest.raises(UnknownCommand):
-        machine.query([(b"NOSUCH",)])
+        machine.query([(b"NOSUCH",)], AT)
 
 
 def test_keys_takes_its_keys_at_once_and_matches_in_steps() -> None:
     machine = KeyValue()
     machine.apply([(b"SET", b"key:%d" % n, b"") for n in range(20_000)], HERE)
-    (answer,) = machine.query([(b"KEYS", b"key:*")])
+    (answer,) = machine.query([(b"KEYS", b"key:*")], AT)
     assert isinstance(answer, Generator)
     next(answer)
     machine.apply([(b"SET", b"key:later", b""), (b"FLUSHALL",)], HERE)
@@ -176,7 +178,7 @@ def test_keys_are_those_of_its_moment_whatever_comes_and_goes_meanwhile(steps: i
     machine = KeyValue()
     there = [b"key:%d" % n for n in range(20_000)]
     machine.apply([(b"SET", key, b"v") for key in there], HERE)
-    (answer,) = machine.query([(b"KEYS", b"*")])
+    (answer,) = machine.query([(b"KEYS", b"*")], AT)
     for _ in range(steps):
         next(answer)
     machine.apply([(b"DEL", *there[:3000]), (b"MSET", *there[5000:5100], b"new", b"v")], HERE)
@@ -191,7 +193,7 @@ def test_keys_are_those_of_its_moment_whatever_comes_and_goes_meanwhile(steps: i
 def test_an_abandoned_listing_is_forgotten() -> None:
     machine = KeyValue()
     machine.apply([(b"SET", b"key:%d" % n, b"") for n in range(5_000)], HERE)
-    answers = machine.query([(b"KEYS", b"*"), (b"KEYS", b"*")])
+    answers = machine.query([(b"KEYS", b"*"), (b"KEYS", b"*")], AT)
     next(answers[0])
     assert len(machine._data._listings) == 2
     del answers
@@ -202,7 +204,7 @@ def test_an_abandoned_listing_is_forgotten() -> None:
 def test_a_large_scan_runs_in_steps() -> None:
     machine = KeyValue()
     machine.apply([(b"SET", b"key:%d" % n, b"") for n in range(5_000)], HERE)
-    (answer,) = machine.query([(b"SCAN", b"0", b"1000000", b"*9", b"")])
+    (answer,) = machine.query([(b"SCAN", b"0", b"1000000", b"*9", b"")], AT)
     assert isinstance(answer, Generator)
     cursor, keys = finished(answer)
     assert cursor == b"0"

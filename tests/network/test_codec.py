@@ -32,20 +32,20 @@ from oarlock.types import MAX_ENTRY_BYTES, MAX_FRAME_BYTES, Entry, Slice
 from .world import HELLO, ack
 
 EVERY_MESSAGE = [
-    AppendEntries(3, 9, 5, 2, 4, True, (Entry(6, 3, 1, 1234, b"\x00payload"), Entry(7, 3, 0, 0, b""))),
+    AppendEntries(3, 9, 5, 2, 4, True, 1234, (Entry(6, 3, 1, 1234, b"\x00payload"), Entry(7, 3, 0, 0, b""))),
     AppendAck(3, 9, 7),
     AppendReject(3, 9, 5, 4, 2),
     PreVote(4, 7, 3, True),
     PreVoteReply(4, False),
     RequestVote(4, 7, 3, False),
-    RequestVoteReply(4, True, 2**63),
+    RequestVoteReply(4, True, 2**63, 99),
     TimeoutNow(4),
     StaleTerm(5),
     ForwardSlice(3, Slice(2, 8, 1, (b"one", (b"SET", b"k", b"v")), (None, (1, 2)))),
     SliceExpected(3, 8, 17),
     ReadRequest(8, 5),
-    ReadReply(8, 5, None),
-    ReadReply(8, 6, 2**40),
+    ReadReply(8, 5, None, 0),
+    ReadReply(8, 6, 2**40, 12),
 ]
 
 
@@ -110,5 +110,7 @@ def test_a_turn_larger_than_a_frame_goes_out_in_several_in_order(monkeypatch):
 
 
 def test_the_largest_entry_fits_a_frame():
-    [body] = bodies(encode_messages([AppendEntries(1, 1, 0, 0, 0, True, (Entry(1, 1, 1, 1, bytes(MAX_ENTRY_BYTES)),))]))
+    [body] = bodies(
+        encode_messages([AppendEntries(1, 1, 0, 0, 0, True, 0, (Entry(1, 1, 1, 1, bytes(MAX_ENTRY_BYTES)),))])
+    )
     assert len(body) <= MAX_FRAME_BYTES

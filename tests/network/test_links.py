@@ -40,7 +40,7 @@ def test_messages_arrive_in_order_and_large_entries_whole(play):
             await both_ways(a, b)
             payload = bytes(range(256)) * 40_000
             entry = Entry(Index(1), Term(1), 1, 5, payload)
-            large = AppendEntries(Term(1), Beat(0), Index(0), Term(0), Index(0), False, (entry,))
+            large = AppendEntries(Term(1), Beat(0), Index(0), Term(0), Index(0), False, 0, (entry,))
             for number in range(0, 2000, 2):
                 assert a.links.send(B, [ack(number), ack(number + 1)])
             assert a.links.send(B, [large])

@@ -74,7 +74,7 @@ class Store:
     def apply(self, commands: Sequence[Command], at: Position) -> list[Any]:
         return [self._execute(command) for command in commands]
 
-    def query(self, queries: Sequence[Any]) -> list[Any]:
+    def query(self, queries: Sequence[Any], at: Position) -> list[Any]:
         return [self.values.get(query) for query in queries]
 
     def _execute(self, command: Command) -> Any:

@@ -20,7 +20,7 @@ def acked(term: int, match: int) -> AppendAck:
 
 
 def voted(term: int, *, granted: bool = True) -> RequestVoteReply:
-    return RequestVoteReply(Term(term), granted, 22)
+    return RequestVoteReply(Term(term), granted, 22, 0)
 
 
 def code(memory: Acquaintance, greeting: Hello, configuration: Configuration = FORMED) -> str | None:

@@ -30,7 +30,7 @@ class Machine:
             raise MemoryError
         return [] if b"forget" in commands else [len(self.applied)] * len(commands)
 
-    def query(self, queries: Sequence[Any]) -> Sequence[Any]:
+    def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         if "raise" in queries:
             raise RecursionError
         if "forget" in queries:
@@ -111,7 +111,7 @@ def test_what_the_machine_does_wrong_in_query_is_never_an_answer(query: str) -> 
     applier, _, _ = fresh()
     sink = Recorder()
     with pytest.raises(ReplicaFailed):
-        applier.answer(QueryGroup((query,), sink, NEVER))
+        applier.answer(QueryGroup((query,), sink, NEVER), Index(0))
     assert not sink.told
 
 
@@ -140,9 +140,9 @@ def test_what_was_proposed_under_a_leadership_that_ended_is_not_taken_for_what_s
 def test_a_long_answer_is_given_in_steps_and_others_go_between() -> None:
     applier, _, _ = fresh()
     first, second, quick = Recorder(), Recorder(), Recorder()
-    applier.answer(QueryGroup(("long", "a", "long"), first, NEVER))
-    applier.answer(QueryGroup(("long",), second, NEVER))
-    applier.answer(QueryGroup(("b",), quick, NEVER))
+    applier.answer(QueryGroup(("long", "a", "long"), first, NEVER), Index(0))
+    applier.answer(QueryGroup(("long",), second, NEVER), Index(0))
+    applier.answer(QueryGroup(("b",), quick, NEVER), Index(0))
     assert quick.results == ["b"]
     steps = 0
     while applier.has_long_answers:
@@ -161,7 +161,7 @@ def test_a_long_answer_is_given_in_steps_and_others_go_between() -> None:
 def test_a_long_answer_that_a_stop_interrupts_is_refused() -> None:
     applier, _, _ = fresh()
     sink = Recorder()
-    applier.answer(QueryGroup(("long",), sink, NEVER))
+    applier.answer(QueryGroup(("long",), sink, NEVER), Index(0))
     applier.step()
     applier.fail_all(ShuttingDown())
     assert isinstance(sink.error, ShuttingDown)

@@ -10,6 +10,7 @@ from oarlock.core.config import Config
 from oarlock.errors import CommandTooLarge, NotLeader, OutcomeUnknown, Overloaded, ShuttingDown, Unavailable
 from oarlock.node.batch import BATCH_BYTES, decode_batch
 from oarlock.node.node import COMFORTABLE_BYTES, HELD_BYTES, Node
+from oarlock.state_machine import Position
 from oarlock.types import MAX_COMMAND_BYTES, MAX_ENTRY_BYTES, EntryKind
 from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
 
@@ -236,7 +237,7 @@ async def test_nothing_that_waits_is_forgotten_when_the_replica_stops() -> None:
 @scenario
 async def test_a_long_answer_is_not_forgotten_either() -> None:
     class Endless(Store):
-        def query(self, queries: Sequence[Any]) -> list[Any]:
+        def query(self, queries: Sequence[Any], at: Position) -> list[Any]:
             return [self._endless()]
 
         def _endless(self) -> Generator[None, None, None]:

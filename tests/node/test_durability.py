@@ -183,7 +183,7 @@ async def test_a_bug_of_the_machine_stops_the_replica_and_is_no_result() -> None
         def apply(self, commands: object, at: object) -> object:
             raise RecursionError("too deep")
 
-        def query(self, queries: object) -> object:
+        def query(self, queries: object, at: object) -> object:
             return []
 
     async with Cluster(1, machine=Fragile) as cluster:

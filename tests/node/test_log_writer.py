@@ -61,7 +61,7 @@ def persist(term: int, *indexes: int, vote: int = 0) -> Persist:
 
 
 def vote_for(replica: int) -> tuple[ReplicaId, CoreMessage]:
-    return ReplicaId(replica), RequestVoteReply(Term(1), True, 5)
+    return ReplicaId(replica), RequestVoteReply(Term(1), True, 5, 0)
 
 
 @scenario

@@ -159,12 +159,12 @@ async def test_43_an_answer_to_a_read_of_this_replicas_former_life_is_none_to_th
         follower.query((b"x",), sink)
         await eventually(lambda: follower._reads._asked, "the leader is asked")
         number = follower._reads._number
-        follower.received(leader.id, [ReadReply(Boot(follower.status().boot - 1), number, Index(0))])
+        follower.received(leader.id, [ReadReply(Boot(follower.status().boot - 1), number, Index(0), 0)])
         await a_turn(follower)
         assert not sink.told
         # This one is. But the state it asks for is not there yet.
         index = Index(follower.status().applied_index + 1)
-        follower.received(leader.id, [ReadReply(follower.status().boot, number, index)])
+        follower.received(leader.id, [ReadReply(follower.status().boot, number, index, 0)])
         await a_turn(follower)
         assert not sink.told
         await leader.propose(b"x=2")

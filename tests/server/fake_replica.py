@@ -112,7 +112,8 @@ class FakeReplica:
 
     def _query(self, queries: Sequence[Any]) -> Sequence[Any]:
         return [
-            _finished(result) if isinstance(result, Generator) else result for result in self.machine.query(queries)
+            _finished(result) if isinstance(result, Generator) else result
+            for result in self.machine.query(queries, Position(Index(1), 0))
         ]
 
 

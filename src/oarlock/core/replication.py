@@ -68,7 +68,9 @@ def _send_append(
     prev_index = Index(progress.next - 1)
     prev_term = raft.log.term_at(prev_index)
     assert prev_term is not None, "the log still reaches back to every follower: nothing compacts it yet"
-    raft.send(peer, AppendEntries(
+    raft.send(
+        peer,
+        AppendEntries(
             raft.term,
             leader.beat,
             prev_index,
@@ -77,7 +79,8 @@ def _send_append(
             echo_now,
             raft.log_time.at(raft.now),
             entries,
-        ))
+        ),
+    )
     progress.commit_sent = raft.commit_index
 
 

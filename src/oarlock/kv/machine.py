@@ -23,7 +23,7 @@ class KeyValue:
     >>> machine = KeyValue()
     >>> machine.apply([(b"SET", b"k", b"1"), (b"INCRBY", b"k", b"2")], Position(index=Index(1), time_ms=0))
     [SimpleString(text=b'OK'), 3]
-    >>> machine.query([(b"GET", b"k"), (b"GET", b"absent")])
+    >>> machine.query([(b"GET", b"k"), (b"GET", b"absent")], Position(index=Index(1), time_ms=0))
     [b'3', None]
     """
 
@@ -67,7 +67,7 @@ class KeyValue:
         except ValueError as error:
             raise UnknownCommand(command) from error
 
-    def query(self, queries: Sequence[Any]) -> Sequence[Any]:
+    def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         """Answer canonical queries from the present state. KEYS and a large SCAN are answered by generators.
 
         :raises UnknownCommand: the caller asked what this version does not know.

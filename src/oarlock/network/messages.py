@@ -69,6 +69,8 @@ class ReadReply(msgspec.Struct, frozen=True, array_like=True, tag=37):
     boot: Boot
     number: int
     index: Index | None
+    time_ms: int
+    """The leader's log time when the read was confirmed."""
 
 
 NodeMessage: TypeAlias = ForwardSlice | SliceExpected | ReadRequest | ReadReply

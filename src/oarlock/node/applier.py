@@ -16,7 +16,7 @@ from oarlock.node.batch import decode_batch
 from oarlock.node.reads import QueryGroup
 from oarlock.node.writes import Writes
 from oarlock.state_machine import Position, StateMachine
-from oarlock.types import Entry, EntryKind, Index, Slice
+from oarlock.types import Command, Entry, EntryKind, Index, Slice
 
 
 class Applier:
@@ -46,27 +46,36 @@ class Applier:
                 slices = self._decoded.pop(entry.index, None) or decode_batch(entry.payload)
                 at = Position(entry.index, entry.time_ms)
                 for piece in slices:
-                    try:
-                        results = self._machine.apply(piece.commands, at)
-                    except Exception as error:
-                        raise ReplicaFailed(
-                            f"the state machine failed to apply entry {entry.index}: {error!r}"
-                        ) from error
-                    if len(results) != len(piece.commands):
-                        raise ReplicaFailed(
-                            f"the state machine gave {len(results)} results for the {len(piece.commands)} commands "
-                            f"of entry {entry.index}: nobody knows which result is whose"
-                        )
-                    writes.applied(piece, entry.term, results)
+                    writes.applied(piece, entry.term, self._apply(piece.commands, at))
+            elif entry.kind == EntryKind.CLOCK:
+                self._apply((), Position(entry.index, entry.time_ms))
             elif entry.kind not in (EntryKind.SENTINEL, EntryKind.CONFIGURATION):
                 raise ReplicaFailed(f"entry {entry.index} is of kind {entry.kind}, which this version does not know")
 
-    def answer(self, group: QueryGroup) -> None:
-        """Answer a group of queries from the present state."""
+    def _apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
+        try:
+            results = self._machine.apply(commands, at)
+        except Exception as error:
+            raise ReplicaFailed(f"the state machine failed to apply entry {at.index}: {error!r}") from error
+        if len(results) != len(commands):
+            raise ReplicaFailed(
+                f"the state machine gave {len(results)} results for the {len(commands)} commands of entry "
+                f"{at.index}: nobody knows which result is whose"
+            )
+        return results
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """Log time at which the state machine wants a clock entry, if it is one that does."""
+        due: int | None = getattr(self._machine, "next_due_ms", None)
+        return due
+
+    def answer(self, group: QueryGroup, applied: Index) -> None:
+        """Answer a group of queries from the present state, everything up to ``applied``."""
         if group.sink is None:
             return
         try:
-            results = self._machine.query(group.queries)
+            results = self._machine.query(group.queries, Position(applied, group.time_ms))
         except Exception as error:
             raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
         if len(results) != len(group.queries):

@@ -57,7 +57,7 @@ from oarlock.storage.disk import Disk, Lock
 from oarlock.storage.identity import Identity, load_identity, record_refusal, take_lock
 from oarlock.storage.os_disk import OsDisk
 from oarlock.storage.wal import DurableState, Wal
-from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, Index, ReplicaId, Slice, Term
+from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, EntryKind, Index, ReplicaId, Slice, Term
 
 log = logging.getLogger("oarlock")
 
@@ -74,6 +74,10 @@ TURN_BATCHES = 4
 NEVER = float("inf")
 GATHER_S = 0.002
 """While the log is being written, what arrives shares the next entry, but for no longer than this after the last."""
+CLOCK_ENTRY_S = 0.1
+"""The least time between two entries that hold nothing but a time."""
+MIN_WAIT_S = 0.01
+"""What cannot be done now (the log is full, leadership is being handed over) is looked at again after this."""
 SWEEP_S = 0.05
 """How often the deadlines of waiting requests are looked at."""
 DISK_GRACE_S = 1.0
@@ -139,6 +143,7 @@ class Node:
         self._inputs = 0
         self._sweep_at = NEVER
         self._gather_until = 0.0
+        self._clock_entry_after = 0.0
         self._outgoing: dict[ReplicaId, list[PeerMessage]] = {}
         self._turn_end: list[Callable[[], None]] = []
         self._when_writable: list[Callable[[], None]] = []
@@ -511,9 +516,9 @@ class Node:
             case ReadRequest(boot, number):
                 deadline = now + DEFAULT_TIMEOUT_S
                 self._raft.verify_authority(RemoteRound(peer, boot, number), now, deadline)
-            case ReadReply(boot, number, index):
+            case ReadReply(boot, number, index, time_ms):
                 if boot == self._boot:  # else it answers a request of this replica's former life
-                    self._reads.request_answered(number, index, now)
+                    self._reads.request_answered(number, index, now, time_ms)
 
     # ── the turn ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -559,7 +564,7 @@ class Node:
             self._applier.apply(ready.committed)
             raft.applied(ready.committed[-1].index)
         for group in reads.take_applied(raft.applied_index):
-            self._applier.answer(group)
+            self._applier.answer(group, raft.applied_index)
         if self._applier.has_long_answers:
             self._applier.step()
 
@@ -569,7 +574,8 @@ class Node:
         if self._sweep_at == NEVER and (self._writes or reads):
             self._sweep_at = now + SWEEP_S
         gathering = now < self._gather_until and (self._intake or self._writes.can_cut(raft.term))
-        self._timer.set(min(raft.deadline(), self._sweep_at, self._gather_until if gathering else NEVER))
+        gathered_at = self._gather_until if gathering else NEVER
+        self._timer.set(min(raft.deadline(), self._sweep_at, gathered_at, max(self._time_due(now), now + MIN_WAIT_S)))
 
     def _notice_leadership(self, now: float) -> None:
         """React to a new leader or term, once."""
@@ -611,8 +617,23 @@ class Node:
                 self._queue(peer, answer)
             slices = [own, *foreign] if own is not None else foreign
             if not slices:
-                return
+                break
             self._append(slices, now)
+        self._propose_time(now)
+
+    def _propose_time(self, now: float) -> None:
+        """Append a clock entry if the state machine waits for a time that has come: nothing else may tell it so, or
+        replicas would differ. The times of other entries do as well, so this is rare under load."""
+        if now >= self._time_due(now) and self._may_append(now):
+            self._raft.propose(b"", now, kind=EntryKind.CLOCK)
+            self._clock_entry_after = now + CLOCK_ENTRY_S
+
+    def _time_due(self, now: float) -> float:
+        """When a clock entry is due, if this replica leads."""
+        due_ms = self._applier.next_due_ms
+        if due_ms is None or self._raft.leader != self.id:
+            return NEVER
+        return max(self._clock_entry_after, now + (due_ms - self._raft.log_time.at(now)) / 1000)
 
     def _may_append(self, now: float) -> bool:
         """Whether an entry may be appended now. An entry per write of the log, not one per turn, makes the fewest
@@ -645,14 +666,14 @@ class Node:
         self._links.send(leader, [ForwardSlice(self._raft.term, piece)], required=True)
 
     def _decide_read(self, outcome: ReadConfirmed | ReadRefused, now: float) -> None:
-        confirmed = outcome.index if isinstance(outcome, ReadConfirmed) else None
+        confirmed, time_ms = (outcome.index, outcome.time_ms) if isinstance(outcome, ReadConfirmed) else (None, 0)
         match outcome.request:
             case Round() as round_ if confirmed is not None:
-                self._reads.core_confirmed(round_, confirmed)
+                self._reads.core_confirmed(round_, confirmed, time_ms)
             case Round() as round_:
                 self._reads.core_refused(round_, now)
             case RemoteRound(peer, boot, number):
-                self._queue(peer, ReadReply(boot, number, confirmed))
+                self._queue(peer, ReadReply(boot, number, confirmed, time_ms))
             case asyncio.Future() as future if not future.done():
                 if isinstance(outcome, ReadConfirmed):
                     future.set_result(outcome.index)

@@ -32,6 +32,8 @@ class QueryGroup(msgspec.Struct):
     queries: Sequence[Any]
     sink: Sink | None
     deadline: float
+    time_ms: int = 0
+    """The leader's log time when the round of this group was confirmed."""
 
 
 class Round(msgspec.Struct):
@@ -105,7 +107,7 @@ class Reads:
         self._asked, self._asked_from = round_, self._number + 1
         return self._ask(now)
 
-    def request_answered(self, number: int, index: Index | None, now: float) -> None:
+    def request_answered(self, number: int, index: Index | None, now: float, time_ms: int = 0) -> None:
         """The leader confirmed the request, or refused it. A late answer to a number given up is ignored."""
         asked = self._asked
         if asked is None or number < self._asked_from:
@@ -114,12 +116,12 @@ class Reads:
         if index is None:
             self._try_again(asked, now)
         else:
-            self._await(asked, index)
+            self._await(asked, index, time_ms)
 
-    def core_confirmed(self, round_: Round, index: Index) -> None:
+    def core_confirmed(self, round_: Round, index: Index, time_ms: int = 0) -> None:
         """This replica's own leadership confirmed the round."""
         self._with_core = [other for other in self._with_core if other is not round_]
-        self._await(round_, index)
+        self._await(round_, index, time_ms)
 
     def core_refused(self, round_: Round, now: float) -> None:
         """The leadership ended, or the round waited too long: nothing was read."""
@@ -187,8 +189,10 @@ class Reads:
         self._resend_at = now + RESEND_S
         return self._number
 
-    def _await(self, round_: Round, index: Index) -> None:
+    def _await(self, round_: Round, index: Index, time_ms: int) -> None:
         self._number += 1
+        for group in round_.groups:
+            group.time_ms = time_ms
         heapq.heappush(self._confirmed, (index, self._number, round_))
 
     def _try_again(self, round_: Round, now: float) -> None:
