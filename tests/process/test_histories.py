@@ -17,7 +17,7 @@ from tests.process.replicas import NOT_EXECUTED, Process, Processes, until
 
 KEYS = ("x", "y", "z")
 CLIENTS = 6
-DISTURBANCES = 6
+DISTURBANCES = 5
 SEED = int(os.environ.get("OARLOCK_SEED", "0")) or random.randrange(1, 2**32)
 
 # What a client may ask of a key with a new value: the function, its argument, how to ask, what the answer means.
