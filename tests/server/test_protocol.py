@@ -49,6 +49,15 @@ def test_a_good_pipeline_goes_through_hiredis() -> None:
     assert requests == [[b"SET", b"key:1", b"value"]] * 128
 
 
+def test_many_arguments_are_taken_in_one_go() -> None:
+    request = [b"x" * length for length in (*range(1001), 0, 5000, 3)]
+    stream = array(*request)
+    with mock.patch.object(RequestParser, "_argument", autospec=True, side_effect=RequestParser._argument) as exact:
+        assert parsed(stream, stream) == ([request] * 2, None)
+        assert exact.call_count == 2 * 3 * 2  # header and body of the two long ones and of the last, twice
+    assert parsed(*(stream[start : start + 999] for start in range(0, len(stream), 999))) == ([request], None)
+
+
 NOISE = st.lists(
     st.sampled_from(
         [b"*1\r\n", b"*2\r\n", b"$1\r\na\r\n", b"$3\r\n", b"GET\r\n", *map(bytes, zip(b"*$+-:_,#!=(%~>|0129\r\na"))]
@@ -64,7 +73,10 @@ NOISE = st.lists(
 @example(b"*1\r\n:1\r\n*1\r\n$1\r\na\r\n", [])
 @settings(max_examples=300, deadline=None)
 def test_the_fast_way_takes_nothing_that_the_exact_one_refuses(stream: bytes, cuts: list[int]) -> None:
-    with mock.patch.object(RequestParser, "_whole", lambda self, data, requests: data):
+    with (
+        mock.patch.object(RequestParser, "_whole", lambda self, data, requests: data),
+        mock.patch.object(RequestParser, "_short_arguments", lambda self, data, at: at),
+    ):
         expected = parsed(stream)
     assert parsed(stream) == expected
     assert parsed(*cut_up(stream, cuts)) == expected
@@ -122,6 +134,7 @@ def test_the_largest_command_and_most_arguments_are_taken() -> None:
     stream = array(b"SET", b"k", value)
     pieces = [stream[start : start + 65_536] for start in range(0, len(stream), 65_536)]
     assert parsed(*pieces) == ([[b"SET", b"k", value]], None)
+    assert parsed(array(*[b"x" * 512] * 16_385)) == ([], b"invalid bulk length")
     many = [b"DEL", *[b"k"] * (1024 * 1024 - 1)]
     stream = array(*many)
     assert parsed(*(stream[start : start + 65_536] for start in range(0, len(stream), 65_536))) == ([many], None)

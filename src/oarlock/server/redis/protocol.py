@@ -24,6 +24,8 @@ _MAX_LINE_BYTES: Final = 64 * 1024
 
 _SUSPECT_COUNT: Final = re.compile(rb"\*(?![1-9]\d{0,2}\r)")
 _STAR, _DOLLAR = b"*$"
+_SHORT: Final = {b"$%d" % length: length for length in range(1000)}
+"""The headers of short arguments."""
 
 
 class RequestParser:
@@ -113,6 +115,8 @@ class RequestParser:
         try:
             while most > 0:
                 if self._missing:
+                    if self._bulk < 0:
+                        at = self._short_arguments(data, at)
                     after = self._argument(data, at)
                 elif at == len(data):
                     break
@@ -145,6 +149,24 @@ class RequestParser:
         self._missing = max(count, 0)
         self._bytes = 0
         return end + 2
+
+    def _short_arguments(self, data: bytes, at: int) -> int:
+        """Take the arguments that are all there and short, and return where to go on.
+
+        :meth:`_argument` would do the same at eight times the price, which adds up in commands of very many.
+        """
+        take, missing, size_bytes = self._arguments.append, self._missing, self._bytes
+        while missing > 1:  # The last one is left: it ends the request.
+            end = data.find(b"\r", at, at + 6)
+            length = _SHORT.get(data[at:end]) if end >= 0 else None
+            if length is None or len(data) < end + length + 4 or size_bytes + length > MAX_COMMAND_BYTES:
+                break
+            at = end + length + 4
+            take(data[end + 2 : at - 2])
+            size_bytes += length
+            missing -= 1
+        self._missing, self._bytes = missing, size_bytes
+        return at
 
     def _argument(self, data: bytes, at: int) -> int | None:
         """Read ``$length`` and then the argument, and return where to go on; None if it is not all there."""
