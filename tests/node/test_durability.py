@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from oarlock.core import Config
 from oarlock.errors import NotExecuted, OutcomeUnknown, ReplicaFailed, ShuttingDown
 from tests.node.cluster import Cluster, Recorder, eventually, scenario
 
@@ -46,7 +47,7 @@ async def test_9_nothing_is_acknowledged_before_the_disks_of_a_majority(size: in
 
 @scenario
 async def test_ten_thousand_reads_write_nothing() -> None:
-    async with Cluster(3) as cluster:
+    async with Cluster(3, config=Config()) as cluster:  # the burst must not be taken for a dead leader
         leader = await cluster.leader()
         await leader.propose(b"x=1")
         await eventually(

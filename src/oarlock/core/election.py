@@ -32,6 +32,12 @@ def timeout_after(raft: Raft) -> float:
     return raft.now + raft.rng.uniform(raft.config.election_min_s, raft.config.election_max_s)
 
 
+def first_timeout(raft: Raft) -> float:
+    """The same for a replica that just started: shorter, since a leader would be heard within a few heartbeats, and
+    where there is none, everybody waits. Pre-vote and stickiness keep it harmless."""
+    return raft.now + raft.rng.uniform(3 * raft.config.heartbeat_s, raft.config.election_min_s)
+
+
 def deadline(raft: Raft) -> float:
     """When ``timeout`` has something to do. Never, for a replica that may not stand."""
     match raft.role:

@@ -126,7 +126,7 @@ class Raft:
         self.read_outcomes: list[ReadConfirmed | ReadRefused] = []
         self.probes: list[ReplicaId] = []
 
-        self.role: Role = Follower(NO_REPLICA, election.timeout_after(self))
+        self.role: Role = Follower(NO_REPLICA, election.first_timeout(self))
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────
 
