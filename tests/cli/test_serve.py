@@ -131,6 +131,23 @@ def test_a_disk_that_fails_ends_it_with_1_and_the_reason(single: Single) -> None
     assert "File too large" in log.splitlines()[-1]
 
 
+def test_more_clients_than_files_do_not_stop_it(single: Single) -> None:
+    process = single.start()
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (100, 100))  # long before it looks
+    until(single.serves, "serves")
+    address = ("127.0.0.1", int(single.redis.rpartition(":")[2]))
+    with single.client() as client:
+        client.ping()
+        crowd = [socket.create_connection(address, timeout=DEADLINE_S) for _ in range(120)]
+        assert b"max number of clients" in crowd[-1].recv(100)
+        for number in range(40):  # more than a segment, so that the log needs the next file
+            client.set("k", bytes([number]) * 1024 * 1024)
+    for connection in crowd:
+        connection.close()
+    assert process.poll() is None
+    until(single.serves, "serves others again")
+
+
 @pytest.fixture
 def without_majority(tmp_path: Path, ports: Callable[[int], int]) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Replica 1 of 3, the others never started: the process, and the port at which it answers."""

@@ -9,7 +9,7 @@ import pytest
 
 from oarlock.errors import StartupError
 from oarlock.server import listening
-from oarlock.server.http import HttpServer
+from oarlock.server.http import MOST_CONNECTIONS, HttpServer
 from tests.server.fake_replica import FakeReplica
 
 
@@ -49,6 +49,25 @@ def test_anything_else_is_not_found(method: str, path: str) -> None:
     async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
         response = await client.request(method, path)
         assert response.status_code == 404 and response.json() == {"error": "not found"}
+
+    play(scenario)
+
+
+def test_connections_beyond_the_limit_are_closed() -> None:
+    async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MOST_CONNECTIONS)]
+        async with asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            assert await reader.read() == b""
+            writer.close()
+            for _, other in idle:
+                other.close()
+            while True:
+                try:
+                    assert (await client.get("/health")).status_code == 200
+                    break
+                except httpx.TransportError:  # the server has not seen all of them leave yet
+                    await asyncio.sleep(0)
 
     play(scenario)
 

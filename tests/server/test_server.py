@@ -13,6 +13,7 @@ import uvloop
 from oarlock.errors import OutcomeUnknown, StartupError, Unavailable
 from oarlock.server import listening
 from oarlock.server.redis import RedisServer
+from oarlock.server.redis.server import MOST_CLIENTS
 from tests.server.fake_replica import FakeReplica
 from tests.server.test_connection import command
 from tests.server.test_protocol import array
@@ -22,9 +23,9 @@ LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
 class Scene:
-    def __init__(self) -> None:
+    def __init__(self, most_clients: int) -> None:
         self.replica = FakeReplica()
-        self.server = RedisServer(self.replica, self.replica.machine)
+        self.server = RedisServer(self.replica, self.replica.machine, most_clients=most_clients)
 
     def client(self, protocol: int) -> redis.asyncio.Redis:
         return redis.asyncio.Redis(port=self.server.port, protocol=protocol, retry=None)
@@ -40,11 +41,13 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def play(
-    scenario: Callable[[Scene], Awaitable[None]], loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    scenario: Callable[[Scene], Awaitable[None]],
+    loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    most_clients: int = MOST_CLIENTS,
 ) -> None:
     async def run() -> None:
         async with asyncio.timeout(DEADLINE_S):
-            scene = Scene()
+            scene = Scene(most_clients)
             await scene.server.start("127.0.0.1", 0)
             try:
                 await scenario(scene)
@@ -107,6 +110,25 @@ def test_errors_of_the_replica_reach_a_real_client() -> None:
             assert await client.get("k") is None
 
     play(scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "uvloop"])
+def test_clients_beyond_the_limit_are_turned_away_with_a_word(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scenario(scene: Scene) -> None:
+        first, second = await scene.connect(), await scene.connect()
+        await until(lambda: scene.server.clients == 2)
+        for _ in range(3):
+            reader, writer = await scene.connect()
+            assert await reader.read() == b"-ERR max number of clients reached\r\n"
+            writer.close()
+        second[1].close()
+        await until(lambda: scene.server.clients == 1)
+        reader, writer = await scene.connect()
+        for talker in (writer, first[1]):
+            talker.write(command("PING"))
+        assert await reader.readline() == await first[0].readline() == b"+PONG\r\n"
+
+    play(scenario, loop, most_clients=2)
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "uvloop"])

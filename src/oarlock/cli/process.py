@@ -5,9 +5,11 @@ over; close. A replica that has failed goes the same way, except that its node h
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 
 import msgspec
@@ -18,6 +20,7 @@ from oarlock.network.address import parse_address
 from oarlock.node.node import Node
 from oarlock.server.http import HttpServer
 from oarlock.server.redis import RedisServer
+from oarlock.server.redis.server import MOST_CLIENTS
 from oarlock.storage.identity import load_identity
 from oarlock.storage.os_disk import OsDisk
 
@@ -30,6 +33,9 @@ ANSWER_S = 3.0
 """How long requests that arrived before the signal may still be answered in the usual way."""
 HAND_OVER_S = 3.0
 FLUSH_S = 1.0
+
+OWN_FILES = 256
+"""File descriptors that a replica keeps for its log, its peers, strangers in a handshake, and health checks."""
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Batches make many short-lived containers and no cycles, so collecting often finds nothing and costs latency."""
@@ -68,7 +74,7 @@ async def run(directory: str, listeners: Listeners) -> int:
     if not opening.done():
         return EXIT_STOPPED  # nothing was promised yet
     node = opening.result()
-    redis, http = RedisServer(node, machine), HttpServer(node)
+    redis, http = RedisServer(node, machine, most_clients=_room_for_clients()), HttpServer(node)
     try:
         await redis.start(*parse_address(listeners.redis))
         await http.start(*parse_address(listeners.http))
@@ -90,6 +96,19 @@ async def _close(node: Node, redis: RedisServer, http: HttpServer) -> None:
     await node.close(HAND_OVER_S)
     await redis_closed
     await http.close()
+
+
+def _room_for_clients() -> int:
+    """How many clients may be connected, so that files are left for the rest; raises the limit of files if it can."""
+    with contextlib.suppress(OSError, ValueError):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY or files >= MOST_CLIENTS + OWN_FILES:
+        return MOST_CLIENTS
+    most = max(files - OWN_FILES, files // 4)
+    log.warning("this process may open %d files; so it serves %d clients at the most (see ulimit -n)", files, most)
+    return most
 
 
 def _first_signal() -> asyncio.Future[None]:

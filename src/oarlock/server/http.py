@@ -19,6 +19,9 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+MOST_CONNECTIONS: Final = 64
+"""At one time; more are closed at once. Whoever asks for health needs one for a moment."""
+
 _JSON: Final = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
@@ -48,6 +51,13 @@ class Application:
             "leader_id": status.leader_id,
             "applied_index": status.applied_index,
         }
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 class HttpServer:
@@ -81,6 +91,8 @@ class HttpServer:
         loop = asyncio.get_running_loop()
 
         def connection() -> asyncio.Protocol:
+            if len(server.server_state.connections) >= MOST_CONNECTIONS:
+                return _TurnedAway()
             protocol: Callable[..., asyncio.Protocol] = config.http_protocol_class
             return protocol(config=config, server_state=server.server_state, app_state={}, _loop=loop)
 

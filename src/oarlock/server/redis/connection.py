@@ -103,6 +103,11 @@ class Conversation:
         self._output_full = False
         self._flush()
 
+    def turn_away(self, why: bytes) -> None:
+        """Say why, take nothing, and close."""
+        self._answer_locally(replies.error_line(why))
+        self.quit()
+
     def quit(self) -> None:
         """Take nothing more, and close once everything that was asked is answered."""
         self._quitting = True

@@ -13,12 +13,17 @@ from oarlock.server.redis.service import Keys, Service
 _HIGH_WATER_BYTES = 256 * 1024
 """What a transport holds of replies that its client has not taken, about, before no more are encoded for it."""
 
+MOST_CLIENTS = 10_000
+"""Connections at one time, unless the program says otherwise; as in Redis."""
+
 
 class RedisServer:
     """Speaks RESP2 and RESP3 for a replica.
 
     ``machine`` is the replica's own state machine, looked at for INFO only. ``listen`` opens the port and defaults to
     the running loop's ``create_server``; ``now`` gives seconds that never go back and defaults to the loop's clock.
+    Beyond ``most_clients`` connections more are turned away: each takes a file descriptor, and a log that can open no
+    file has failed.
     """
 
     def __init__(
@@ -28,8 +33,10 @@ class RedisServer:
         *,
         listen: Listen | None = None,
         now: Callable[[], float] | None = None,
+        most_clients: int = MOST_CLIENTS,
     ) -> None:
         self._listen = listen
+        self._most_clients = most_clients
         self._service = Service(replica, machine, now or asyncio.get_running_loop().time)
         self._conversations: dict[int, _Connection] = {}
         self._listening: Listening | None = None
@@ -85,7 +92,9 @@ class RedisServer:
         connection.client_id = service.clients_ever
         self._conversations[connection.client_id] = connection
         connection.conversation = Conversation(service, connection.transport, connection.client_id)
-        if self._stopping:
+        if len(self._conversations) > self._most_clients:
+            connection.conversation.turn_away(b"ERR max number of clients reached")
+        elif self._stopping:
             connection.conversation.quit()
 
     def gone(self, connection: "_Connection") -> None:
