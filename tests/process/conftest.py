@@ -27,6 +27,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
         yield cluster
 
 
+@pytest.fixture
+def relayed(tmp_path: Path) -> Iterator[Processes]:
+    """Three replicas that reach each other through relays."""
+    with running(tmp_path, 3, _free_ports(9), relayed=True) as cluster:
+        yield cluster
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that fails shows what its replicas have logged."""

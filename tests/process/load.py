@@ -39,6 +39,12 @@ class Load:
             thread.start()
         return self
 
+    @property
+    def told(self) -> list[Error]:
+        """The errors that a replica has answered with, and the requests that it has left unanswered. That leaves out
+        broken connections, which only mean that a replica has ended."""
+        return [error for error in self.errors if not error.text.startswith("ConnectionError")]
+
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:

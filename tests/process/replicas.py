@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from oarlock import initialise
 from oarlock.cli.probe import raft_info
+from tests.process.relay import Relay
 
 DEADLINE_S = 30.0
 NOT_EXECUTED = (redis.exceptions.ClusterDownError, redis.exceptions.TryAgainError)
@@ -45,7 +46,7 @@ class Process:
         self.redis = f"127.0.0.1:{redis_port}"
         self.raft = f"127.0.0.1:{raft_port}"
         self.command = [sys.executable, "-m", "oarlock", "serve", "--data-dir", str(directory)]
-        self.command += ["--redis", self.redis, "--http", f"127.0.0.1:{http_port}"]
+        self.command += ["--raft", self.raft, "--redis", self.redis, "--http", f"127.0.0.1:{http_port}"]
         self.log = directory.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
         """The newest."""
@@ -103,9 +104,11 @@ class Process:
 class Processes:
     """A cluster of them."""
 
-    def __init__(self, root: Path, size: int, first_port: int) -> None:
+    def __init__(self, root: Path, size: int, first_port: int, relayed: bool) -> None:
+        """``relayed``: the replicas reach each other through relays."""
         ports = iter(range(first_port, first_port + 3 * size))
         self.all = [Process(n, root / str(n), next(ports), next(ports), next(ports)) for n in range(1, size + 1)]
+        self.relays = {replica.number: Relay(replica.raft) for replica in self.all} if relayed else {}
         for replica in self.all:
             self.initialise(replica)
 
@@ -114,7 +117,8 @@ class Processes:
 
     def initialise(self, replica: Process, cluster_name: str = "oarlock") -> None:
         """What ``oarlock init`` does, without the cost of another process."""
-        members = {member.number: member.raft for member in self.all}
+        relays = self.relays
+        members = {n: relays[n].address if relays else self[n].raft for n in range(1, len(self.all) + 1)}
         asyncio.run(initialise(str(replica.directory), replica.number, members, cluster_name))
 
     def start(self) -> None:
@@ -157,9 +161,9 @@ RUNNING: list[Processes] = []
 
 
 @contextmanager
-def running(root: Path, size: int, first_port: int) -> Iterator[Processes]:
+def running(root: Path, size: int, first_port: int, relayed: bool = False) -> Iterator[Processes]:
     """A cluster that is ended whatever happens."""
-    cluster = Processes(root, size, first_port)
+    cluster = Processes(root, size, first_port, relayed)
     RUNNING.append(cluster)
     try:
         cluster.start()
@@ -176,3 +180,5 @@ def running(root: Path, size: int, first_port: int) -> Iterator[Processes]:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
+        for relay in cluster.relays.values():
+            relay.refuse()
