@@ -4,12 +4,15 @@ SET and GET are by far the commonest and are done in the loops; everything else 
 :data:`~oarlock.kv.writes.WRITES` and :data:`~oarlock.kv.queries.QUERIES`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, cast
 from zlib import crc32
 
-from oarlock.kv.keyspace import SHARD_MASK, Keyspace
-from oarlock.kv.queries import QUERIES
+import msgspec
+
+from oarlock.kv import packing
+from oarlock.kv.keyspace import SHARD_MASK, VERSION_MASK, Keyspace
+from oarlock.kv.queries import QUERIES, drained
 from oarlock.kv.results import OK
 from oarlock.kv.writes import WRITES, UnknownCommand
 from oarlock.state_machine import Position
@@ -36,25 +39,38 @@ class KeyValue:
         """How many keys there are. Looks at 1,024 shards: about 30 µs."""
         return len(self._data)
 
+    @property
+    def next_due_ms(self) -> int | None:
+        """Log time at which a key ends; the leader sees to it that an entry tells all replicas when it has come."""
+        return self._data.lifetimes.next_due_ms
+
     def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
         """Execute canonical commands in order.
 
         :raises UnknownCommand: a verb or a shape that this version never writes stands in the log.
         """
         data = self._data
-        shards = data.shards
         results: list[Any] = []
         done = results.append
         checked = cast("Sequence[tuple[bytes, ...]]", commands)
+        data.begin(at.time_ms)
         data.before_change(checked)
+        shards, versions, change = data.shards, data.versions, data.change
+        lifetimes = data.lifetimes
+        deadlines = lifetimes.deadlines
         for command in checked:
             if len(command) == 3 and command[0] == b"SET":
                 _, key, value = command
-                shards[crc32(key) & SHARD_MASK][key] = value
+                crc = crc32(key)
+                shards[crc & SHARD_MASK][key] = value
+                versions[crc & VERSION_MASK] = change
+                if deadlines and key in deadlines:
+                    lifetimes.forget(key)
                 done(OK)
             else:
-                done(self._other(command))
-                shards = data.shards  # FLUSHALL replaces them.
+                done(self._transaction(command) if command[0] == b"EXEC" else self._other(command))
+                shards = data.shards  # FLUSHALL replaces them, and the lifetimes.
+                deadlines = lifetimes.deadlines
         data.reclaim(len(commands))
         return results
 
@@ -67,22 +83,49 @@ class KeyValue:
         except ValueError as error:
             raise UnknownCommand(command) from error
 
+    def _transaction(self, command: tuple[bytes, ...]) -> Any:
+        """The results of the commands, or None if a watched key has changed. One that is refused stops no other."""
+        try:
+            _, packed_watched, packed_commands = command
+            watched = packing.watched(packed_watched)
+            commands = packing.commands(packed_commands)
+        except (ValueError, msgspec.DecodeError) as error:
+            raise UnknownCommand(command) from error
+        data = self._data
+        if any(data.version(key) != version for key, version in watched):
+            return None
+        results: list[Any] = []
+        for inner in commands:
+            query = QUERIES.get(inner[0])
+            if query is None:
+                results.append(self._other(inner))
+            else:
+                answer = query(data, inner, data.lifetimes.now_ms)
+                # Nothing may come between the commands of a transaction, so a long answer is not given in steps.
+                results.append(drained(answer) if isinstance(answer, Generator) else answer)
+        return results
+
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         """Answer canonical queries from the present state. KEYS and a large SCAN are answered by generators.
 
         :raises UnknownCommand: the caller asked what this version does not know.
         """
-        shards = self._data.shards
+        data = self._data
+        shards = data.shards
+        deadlines, now_ms = data.lifetimes.deadlines, data.lifetimes.now_ms
         results: list[Any] = []
         done = results.append
         for query in queries:
             if query[0] == b"GET":
                 _, key = query
-                done(shards[crc32(key) & SHARD_MASK].get(key))
+                if deadlines and key in deadlines and deadlines[key] <= now_ms:
+                    done(None)
+                else:
+                    done(shards[crc32(key) & SHARD_MASK].get(key))
             else:
                 try:
                     answer = QUERIES[query[0]]
                 except KeyError:
                     raise UnknownCommand(query) from None
-                done(answer(self._data, query))
+                done(answer(data, query, at.time_ms))
         return results

@@ -1,4 +1,6 @@
-"""The queries, except the plain GET, which :mod:`oarlock.kv.machine` does in its loop. None changes anything.
+"""The queries. None changes anything; of time, each gets the log time up to which the reader knows that it went by.
+
+GET is here for transactions: by itself :mod:`oarlock.kv.machine` answers it in its loop.
 
 A query over many keys is a generator that yields about every thousand, so that whoever runs it can let other work in
 between; its return value is the result.
@@ -9,38 +11,98 @@ from typing import Final, TypeAlias
 
 from oarlock.kv.glob import matcher
 from oarlock.kv.keyspace import Keyspace
-from oarlock.kv.results import Result
+from oarlock.kv.results import Result, SimpleString
 
 LongAnswer: TypeAlias = Generator[None, None, Result]
-Query: TypeAlias = "Callable[[Keyspace, tuple[bytes, ...]], Result | LongAnswer]"
+Query: TypeAlias = "Callable[[Keyspace, tuple[bytes, ...], int], Result | LongAnswer]"
 
 _STEP: Final = 1000
 """Keys looked at between two yields; about 0.3 ms."""
 
-
-def mget(data: Keyspace, query: tuple[bytes, ...]) -> Result:
-    return [data.shard(key).get(key) for key in query[1:]]
-
-
-def exists(data: Keyspace, query: tuple[bytes, ...]) -> Result:
-    return sum(key in data.shard(key) for key in query[1:])
+_STRING: Final = SimpleString(b"string")
+_NONE: Final = SimpleString(b"none")
 
 
-def strlen(data: Keyspace, query: tuple[bytes, ...]) -> Result:
+def get(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
     _, key = query
-    return len(data.shard(key).get(key, b""))
+    return data.get(key)
 
 
-def dbsize(data: Keyspace, query: tuple[bytes, ...]) -> Result:
+def mget(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    return [data.get(key) for key in query[1:]]
+
+
+def exists(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    return sum(data.get(key) is not None for key in query[1:])
+
+
+def strlen(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    _, key = query
+    return len(data.get(key) or b"")
+
+
+def getrange(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    """``GETRANGE key first last``, the last one included; negative positions count from the end."""
+    _, key, *ends = query
+    value = data.get(key) or b""
+    first, last = map(int, ends)
+    if first < 0 and last < 0 and first > last:
+        return b""
+    first, last = (max(end + len(value), 0) if end < 0 else end for end in (first, last))
+    return value[first : last + 1]
+
+
+def type_(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    _, key = query
+    return _NONE if data.get(key) is None else _STRING
+
+
+def pttl(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    """``PTTL key``: what is left of its lifetime, and 0 if that is over but no entry of the log has said so yet."""
+    _, key = query
+    if data.get(key) is None:
+        return -2
+    deadline_ms = data.lifetimes.deadlines.get(key)
+    return -1 if deadline_ms is None else max(deadline_ms - time_ms, 0)
+
+
+def ttl(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    """``TTL key``: as PTTL, rounded to seconds."""
+    return _seconds(pttl(data, query, time_ms))
+
+
+def pexpiretime(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    _, key = query
+    if data.get(key) is None:
+        return -2
+    unix_ms = data.lifetimes.unix_ms(key)
+    return -1 if unix_ms is None else unix_ms
+
+
+def expiretime(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    return _seconds(pexpiretime(data, query, time_ms))
+
+
+def _seconds(milliseconds: Result) -> Result:
+    assert isinstance(milliseconds, int)
+    return milliseconds if milliseconds < 0 else (milliseconds + 500) // 1000
+
+
+def version(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
+    """``VERSION key…``: what WATCH remembers."""
+    return [data.version(key) for key in query[1:]]
+
+
+def dbsize(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
     (_,) = query
     return len(data)
 
 
-def keys(data: Keyspace, query: tuple[bytes, ...]) -> "Result | LongAnswer":
+def keys(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> "Result | LongAnswer":
     """``KEYS pattern``. The keys are those of the moment of the call, however long matching them takes."""
     _, pattern = query
     answer = _matching(data.keys(), pattern)
-    return answer if len(data) > _STEP else _drain(answer)
+    return answer if len(data) > _STEP else drained(answer)
 
 
 def _matching(found: Iterable[list[bytes]], pattern: bytes) -> LongAnswer:
@@ -56,7 +118,7 @@ def _matching(found: Iterable[list[bytes]], pattern: bytes) -> LongAnswer:
     return result
 
 
-def scan(data: Keyspace, query: tuple[bytes, ...]) -> "Result | LongAnswer":
+def scan(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> "Result | LongAnswer":
     """``SCAN position count pattern type``: the next position, then keys.
 
     An empty type stands for every type. ``count`` is of keys looked at, not of those that match, so that a pattern
@@ -64,7 +126,7 @@ def scan(data: Keyspace, query: tuple[bytes, ...]) -> "Result | LongAnswer":
     """
     _, position, count, pattern, kind = query
     answer = _scan(data, int(position), int(count), pattern, kind in (b"", b"string"))
-    return _drain(answer) if int(count) <= _STEP else answer
+    return drained(answer) if int(count) <= _STEP else answer
 
 
 def _scan(data: Keyspace, position: int, count: int, pattern: bytes, wanted: bool) -> LongAnswer:
@@ -85,7 +147,8 @@ def _scan(data: Keyspace, position: int, count: int, pattern: bytes, wanted: boo
     return [b"%d" % position, result]
 
 
-def _drain(answer: LongAnswer) -> Result:
+def drained(answer: LongAnswer) -> Result:
+    """A long answer at once, however long it takes."""
     while True:
         try:
             next(answer)
@@ -95,9 +158,17 @@ def _drain(answer: LongAnswer) -> Result:
 
 
 QUERIES: Final[dict[bytes, Query]] = {
+    b"GET": get,
     b"MGET": mget,
     b"EXISTS": exists,
     b"STRLEN": strlen,
+    b"GETRANGE": getrange,
+    b"TYPE": type_,
+    b"TTL": ttl,
+    b"PTTL": pttl,
+    b"EXPIRETIME": expiretime,
+    b"PEXPIRETIME": pexpiretime,
+    b"VERSION": version,
     b"DBSIZE": dbsize,
     b"KEYS": keys,
     b"SCAN": scan,

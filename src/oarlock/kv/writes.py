@@ -2,6 +2,9 @@
 
 Each function executes one canonical command and returns its result. A command of the wrong shape raises: what stands
 in the log was checked before it got there, so it is a bug, and guessing would let replicas differ.
+
+A lifetime is written as two words: milliseconds from the entry's time on, which decide, and the same end as Unix time,
+which ``EXPIRETIME`` shows.
 """
 
 from collections.abc import Callable
@@ -9,7 +12,8 @@ from typing import Final, TypeAlias
 
 from oarlock.kv import integers
 from oarlock.kv.keyspace import Keyspace
-from oarlock.kv.results import NOT_AN_INTEGER, OK, OVERFLOW, STRING_TOO_LONG, Result
+from oarlock.kv.lifetimes import NEVER
+from oarlock.kv.results import NOT_AN_INTEGER, OK, OVERFLOW, STRING_TOO_LONG, ErrorReply, Result
 from oarlock.types import MAX_COMMAND_BYTES
 
 Write: TypeAlias = Callable[[Keyspace, tuple[bytes, ...]], Result]
@@ -24,43 +28,68 @@ class UnknownCommand(Exception):
 
 
 def set_(data: Keyspace, command: tuple[bytes, ...]) -> Result:
-    """``SET key value [NX|XX] [GET]``, the options in this order."""
+    """``SET key value [NX|XX] [GET] [KEEPTTL | PX lifetime unix]``, the options in this order."""
     _, key, value, *options = command
-    shard = data.shard(key)
-    before = shard.get(key)
+    before = data.get(key)
     condition = options.pop(0) if options and options[0] in SET_CONDITIONS else None
-    if options not in ([], [b"GET"]):
-        raise UnknownCommand(command[:1] + command[3:])
+    get = options[:1] == [b"GET"]
+    if get:
+        del options[0]
     store = condition is None or (before is None) == (condition == b"NX")
-    if store:
-        shard[key] = value
-    if options:
+    match options:
+        case []:
+            if store:
+                data.put(key, value)
+        case [b"KEEPTTL"]:
+            if store:
+                data.alter(key, value)
+        case [b"PX", after_ms, unix_ms]:
+            if store:
+                data.put(key, value)
+                data.end(key, int(after_ms), int(unix_ms))
+        case _:
+            raise UnknownCommand(command[:1] + command[3:])
+    if get:
         return before
     return OK if store else None
 
 
 def setnx(data: Keyspace, command: tuple[bytes, ...]) -> Result:
     _, key, value = command
-    shard = data.shard(key)
-    if key in shard:
+    if data.get(key) is not None:
         return 0
-    shard[key] = value
+    data.put(key, value)
     return 1
 
 
 def mset(data: Keyspace, command: tuple[bytes, ...]) -> Result:
     for key, value in zip(command[1::2], command[2::2], strict=True):
-        data.shard(key)[key] = value
+        data.put(key, value)
     return OK
+
+
+def msetnx(data: Keyspace, command: tuple[bytes, ...]) -> Result:
+    if any(data.get(key) is not None for key in command[1::2]):
+        return 0
+    mset(data, command)
+    return 1
+
+
+def cas(data: Keyspace, command: tuple[bytes, ...]) -> Result:
+    """``CAS key expected new``: set the key, for ever, if it is there with just this value."""
+    _, key, expected, value = command
+    if data.get(key) != expected:
+        return 0
+    data.put(key, value)
+    return 1
 
 
 def append(data: Keyspace, command: tuple[bytes, ...]) -> Result:
     _, key, tail = command
-    shard = data.shard(key)
-    value = shard.get(key, b"")
+    value = data.get(key) or b""
     if len(value) + len(tail) > MAX_VALUE_BYTES:
         return STRING_TOO_LONG
-    shard[key] = value + tail
+    data.alter(key, value + tail)
     return len(value) + len(tail)
 
 
@@ -68,26 +97,90 @@ def incrby(data: Keyspace, command: tuple[bytes, ...]) -> Result:
     """``INCRBY key delta``: INCR, DECR and DECRBY are spelled so in the log."""
     _, key, text = command
     delta = int(text)
-    shard = data.shard(key)
-    before = integers.parse(shard.get(key, b"0"))
+    value = data.get(key)
+    before = 0 if value is None else integers.parse(value)
     if before is None:
         return NOT_AN_INTEGER
     after = before + delta
     if not integers.MIN <= after <= integers.MAX:
         return OVERFLOW
-    shard[key] = b"%d" % after
+    data.alter(key, b"%d" % after)
     return after
+
+
+def getset(data: Keyspace, command: tuple[bytes, ...]) -> Result:
+    _, key, value = command
+    before = data.get(key)
+    data.put(key, value)
+    return before
 
 
 def getdel(data: Keyspace, command: tuple[bytes, ...]) -> Result:
     _, key = command
-    return data.shard(key).pop(key, None)
+    return data.remove(key)
+
+
+def getex(data: Keyspace, command: tuple[bytes, ...]) -> Result:
+    """``GETEX key [PERSIST | PX lifetime unix | REFUSE error]``: Redis finds fault with a lifetime only if it finds the
+    key first."""
+    _, key, *option = command
+    value = data.get(key)
+    match option:
+        case []:
+            pass
+        case [b"PERSIST"]:
+            if value is not None and data.lifetimes.forget(key):
+                data.touch(key)
+        case [b"PX", after_ms, unix_ms]:
+            if value is not None:
+                data.end(key, int(after_ms), int(unix_ms))
+        case [b"REFUSE", message]:
+            return None if value is None else ErrorReply(message)
+        case _:
+            raise UnknownCommand(command)
+    return value
+
+
+def expire(data: Keyspace, command: tuple[bytes, ...]) -> Result:
+    """``EXPIRE key lifetime unix condition…``, whatever the unit and the origin of the time were."""
+    _, key, after_ms, unix_ms, *conditions = command
+    if data.get(key) is None:
+        return 0
+    lifetimes = data.lifetimes
+    present = lifetimes.deadlines.get(key, NEVER)
+    deadline_ms = lifetimes.now_ms + int(after_ms)
+    if lifetimes.unix_ms(key) == int(unix_ms):
+        deadline_ms = present  # The same end, told at another moment.
+    for condition in conditions:
+        match condition:
+            case b"NX":
+                met = present == NEVER
+            case b"XX":
+                met = present != NEVER
+            case b"GT":
+                met = present < deadline_ms
+            case b"LT":
+                met = deadline_ms < present
+            case _:
+                raise UnknownCommand(command)
+        if not met:
+            return 0
+    data.end(key, int(after_ms), int(unix_ms))
+    return 1
+
+
+def persist(data: Keyspace, command: tuple[bytes, ...]) -> Result:
+    _, key = command
+    if data.get(key) is None or not data.lifetimes.forget(key):
+        return 0
+    data.touch(key)
+    return 1
 
 
 def del_(data: Keyspace, command: tuple[bytes, ...]) -> Result:
     removed = 0
     for key in command[1:]:
-        removed += data.shard(key).pop(key, None) is not None
+        removed += data.remove(key) is not None
     return removed
 
 
@@ -101,9 +194,15 @@ WRITES: Final[dict[bytes, Write]] = {
     b"SET": set_,
     b"SETNX": setnx,
     b"MSET": mset,
+    b"MSETNX": msetnx,
+    b"CAS": cas,
     b"APPEND": append,
     b"INCRBY": incrby,
+    b"GETSET": getset,
     b"GETDEL": getdel,
+    b"GETEX": getex,
+    b"EXPIRE": expire,
+    b"PERSIST": persist,
     b"DEL": del_,
     b"FLUSHALL": flushall,
 }
