@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import errno
+import logging
+import random
 import time
 
 import pytest
 
 from oarlock.core import Config
-from oarlock.errors import NotExecuted, OutcomeUnknown, ReplicaFailed, ShuttingDown
+from oarlock.errors import NotExecuted, OutcomeUnknown, Overloaded, ReplicaFailed, ShuttingDown
+from oarlock.storage import spare
+from oarlock.testing.memory_disk import MemoryDisk
 from tests.node.cluster import Cluster, Recorder, eventually, scenario
+from tests.node.slow_disk import ALLOCATE_BYTES
 
 
 async def turns(cluster: Cluster, count: int = 5) -> None:
@@ -95,6 +100,27 @@ async def test_33_35_a_leader_whose_disk_fails_stops_and_another_takes_over() ->
         await leader.failed
         await cluster.nodes.pop(int(leader.id)).close()
         assert sorted(await asyncio.gather(*writes)) == [1, 2]
+
+
+@scenario
+async def test_39_a_full_disk_refuses_writes_and_says_so_until_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(spare, "RETRY_S", 0.01)
+    caplog.set_level(logging.INFO, "oarlock")
+    full = MemoryDisk(random.Random(1))
+    full.capacity_bytes = ALLOCATE_BYTES * 3 // 2  # room for the segment that is begun, and not for the next
+    async with Cluster(1, disk=lambda: full) as cluster:
+        node = await cluster.leader()
+        await eventually(lambda: "disk is full" in caplog.text)
+        with pytest.raises(Overloaded, match="disk is full"):
+            await node.propose(b"x=1")
+        assert await node.read(b"x") is None
+        full.capacity_bytes = None
+        await eventually(lambda: "there is room" in caplog.text.rpartition("disk is full")[2].partition("\n")[2])
+        await node.propose(b"x=1")
+        assert await node.read(b"x") == b"1"
+        assert caplog.text.count("disk is full") == 1
 
 
 @scenario

@@ -127,6 +127,7 @@ class Node:
         )
         self._raft = Raft(self.id, identity.incarnation, config, restored, rng, clock.monotonic_s())
         self._seen_leadership: tuple[Term, ReplicaId] = (Term(0), NO_REPLICA)
+        self._seen_space = True
         self._writes = Writes(self.id, self._boot)
         self._reads = Reads()
         self._intake = Intake(Term(0))
@@ -539,6 +540,7 @@ class Node:
     def _carry_out(self, now: float) -> None:
         raft, reads = self._raft, self._reads
         self._notice_leadership(now)
+        self._notice_space()
         if raft.leader == self.id:
             self._propose(now)
             reads.form_round()
@@ -593,6 +595,17 @@ class Node:
             self._send_undecided(leader)
         else:
             log.info("replica %d knows no leader in term %d", self.id, term)
+
+    def _notice_space(self) -> None:
+        """Tell the operator, once, that the disk is full, and once that it is not any more."""
+        has_space = self._writer.has_space
+        if has_space == self._seen_space:
+            return
+        self._seen_space = has_space
+        if has_space:
+            log.info("replica %d: there is room on its disk again", self.id)
+        else:
+            log.warning("replica %d: its disk is full; it takes no new writes until there is room", self.id)
 
     def _intake_for_term(self) -> Intake:
         """The intake of this leadership. One of an earlier term is dropped with what waited in it: those slices can
