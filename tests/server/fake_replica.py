@@ -35,6 +35,8 @@ class FakeReplica:
     def __init__(self, machine: KeyValue | None = None) -> None:
         self.machine = machine or KeyValue()
         self.present = STATUS
+        self.time_ms = 0
+        """Log time, of entries and of reads."""
         self.held = False
         self.failure: OarlockError | None = None
         self.room = True
@@ -108,12 +110,12 @@ class FakeReplica:
         self._inside = False
 
     def _apply(self, commands: Sequence[Command]) -> Sequence[Any]:
-        return self.machine.apply(commands, Position(index=Index(1), time_ms=0))
+        return self.machine.apply(commands, Position(index=Index(1), time_ms=self.time_ms))
 
     def _query(self, queries: Sequence[Any]) -> Sequence[Any]:
         return [
             _finished(result) if isinstance(result, Generator) else result
-            for result in self.machine.query(queries, Position(Index(1), 0))
+            for result in self.machine.query(queries, Position(Index(1), self.time_ms))
         ]
 
 

@@ -76,7 +76,8 @@ class Wire:
 class Scene:
     def __init__(self) -> None:
         self.replica = FakeReplica()
-        self.service = Service(self.replica, self.replica.machine, lambda: 0.0)
+        self.wall_ms = 1_700_000_000_123
+        self.service = Service(self.replica, self.replica.machine, lambda: 0.0, lambda: self.wall_ms)
         self.wire, self.talk = self.connect()
 
     def connect(self) -> tuple[Wire, Conversation]:
@@ -399,16 +400,14 @@ def test_a_request_that_comes_byte_by_byte() -> None:
 @pytest.mark.parametrize(
     ("text", "reply"),
     [
-        ("SET k v EX 10", b"-ERR SET with EX is not supported yet by this version\r\n"),
-        ("SET k v px 10 NX", b"-ERR SET with PX is not supported yet by this version\r\n"),
-        ("SET k v KEEPTTL", b"-ERR SET with KEEPTTL is not supported yet by this version\r\n"),
         ("SET k v EX", b"-ERR syntax error\r\n"),
         ("SELECT 1", b"-ERR DB index is out of range\r\n"),
         ("CLIENT SETINFO LIB-NAME x", b"+OK\r\n"),
         ("CLIENT SETINFO X x", b"-ERR Unrecognized option 'X'\r\n"),
         ("CONFIG GET sav* appendonly", b"*4\r\n$4\r\nsave\r\n$0\r\n\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n"),
-        ("COMMAND", b"*0\r\n"),
-        ("COMMAND INFO get", b"*0\r\n"),
+        ("COMMAND INFO set", b"*1\r\n*10\r\n$3\r\nset\r\n:-3\r\n*1\r\n+write\r\n:1\r\n:1\r\n:1\r\n" + b"*0\r\n" * 4),
+        ("CLIENT NO-TOUCH on", b"+OK\r\n"),
+        ("TIME", b"*2\r\n$10\r\n1700000000\r\n$6\r\n123000\r\n"),
         ("COMMAND DOCS", b"*0\r\n"),
     ],
 )
@@ -416,6 +415,30 @@ def test_replies_that_differ_from_redis_on_purpose(text: str, reply: bytes) -> N
     async def scenario(scene: Scene) -> None:
         assert await scene.say(command(text)) == reply
         assert scene.replica.groups == []
+
+    play(scenario)
+
+
+def test_compare_and_set() -> None:
+    async def scenario(scene: Scene) -> None:
+        requests = ("CAS k 1 2", "SET k 1 EX 100", "CAS k 2 3", "CAS k 1 2", "GET k", "TTL k", "CAS k 1")
+        assert await scene.say(*map(command, requests)) == (
+            b":0\r\n+OK\r\n:0\r\n:1\r\n$1\r\n2\r\n:-1\r\n-ERR wrong number of arguments for 'cas' command\r\n"
+        )
+
+    play(scenario)
+
+
+def test_a_client_tells_of_itself() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.talk.addresses = ("10.0.0.9:1234", "10.0.0.1:6401")
+        await scene.say(command("CLIENT SETNAME me"))
+        _, line, _ = (await scene.say(command("CLIENT INFO"))).split(b"\r\n")
+        fields = dict(field.split(b"=") for field in line.split())
+        assert (fields[b"id"], fields[b"name"], fields[b"resp"]) == (b"1", b"me", b"2")
+        assert (fields[b"addr"], fields[b"laddr"]) == (b"10.0.0.9:1234", b"10.0.0.1:6401")
+        assert (await scene.say(command("CLIENT LIST ID 1 2"))).split(b"\r\n")[1] == line
+        assert await scene.say(command("CLIENT LIST ID 2")) == b"$0\r\n\r\n"
 
     play(scenario)
 

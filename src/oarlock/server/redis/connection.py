@@ -16,10 +16,12 @@ from itertools import chain
 from typing import Any, Final, Protocol
 
 from oarlock.server.redis import commands, local, replies
-from oarlock.server.redis.commands import Kind, Refused, Request
+from oarlock.server.redis.commands import Kind
 from oarlock.server.redis.group import Group
 from oarlock.server.redis.protocol import RequestParser
+from oarlock.server.redis.requests import Refused, Request, fits, unknown_command, wrong_arity
 from oarlock.server.redis.service import Service
+from oarlock.server.redis.transactions import IMMEDIATE, Transaction, Watch, aborted
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,11 @@ class Conversation:
         self.client_id = client_id
         self.name = b""
         self.resp3 = False
+        self.addresses: tuple[str, ...] = ("", "")
+        """The client's and this end's."""
+        self.since_s = service.now()
+        self.transaction: Transaction | None = None
+        self.watches: list[Watch] = []
         self._output = output
         self._parser = RequestParser()
         self._queue: deque[Group] = deque()
@@ -129,7 +136,7 @@ class Conversation:
         """
         name = requests[0][0]
         kind = _PLAIN_KINDS.get(name)
-        if kind is None or len(requests) > MAX_GROUP_COMMANDS:
+        if kind is None or len(requests) > MAX_GROUP_COMMANDS or self.transaction is not None:
             return False
         items: list[Any]
         try:
@@ -144,32 +151,39 @@ class Conversation:
         size_bytes = sum(map(len, chain.from_iterable(requests)))
         if size_bytes > MAX_GROUP_BYTES and len(items) > 1:
             return False
-        group = Group(kind, self.resp3, self._answered)
+        group = Group(kind, self.resp3, self.answered)
         group.items = items
         self._close_group(group, size_bytes)
         return True
 
     def _enqueue(self, requests: list[Request]) -> None:
-        group = Group(Kind.LOCAL, self.resp3, self._answered)
+        group = Group(Kind.LOCAL, self.resp3, self.answered)
         kind, items, size_bytes = Kind.LOCAL, group.items, 0
         for request in requests:
             name = request[0]
             count = len(request)
             plain = True
             item: Any
-            if count == 2 and (name == b"GET" or name == b"get"):
+            if self.transaction is None and count == 2 and (name == b"GET" or name == b"get"):
                 kind = Kind.READ
                 key = request[1]
                 item = (b"GET", key)
                 length = len(key)
-            elif count == 3 and (name == b"SET" or name == b"set"):
+            elif self.transaction is None and count == 3 and (name == b"SET" or name == b"set"):
                 kind = Kind.WRITE
                 _, key, value = request
                 item = (b"SET", key, value)
                 length = len(key) + len(value)
             else:
                 plain = False
-                kind, item = self._understood(request)
+                kind, item = self.understood(request)
+                if isinstance(item, Group):
+                    self._close_group(group, size_bytes)
+                    self._close_group(item, item.size_bytes)
+                    group = Group(Kind.LOCAL, self.resp3, self.answered)
+                    items = group.items
+                    size_bytes = 0
+                    continue
                 length = len(item) if kind is Kind.LOCAL else sum(map(len, item))
             if (
                 kind is not group.kind
@@ -177,7 +191,7 @@ class Conversation:
                 or (size_bytes + length > MAX_GROUP_BYTES and items)
             ):
                 self._close_group(group, size_bytes)
-                group = Group(kind, self.resp3, self._answered)
+                group = Group(kind, self.resp3, self.answered)
                 items = group.items
                 size_bytes = 0
             items.append(item)
@@ -197,29 +211,51 @@ class Conversation:
         if group.kind is not Kind.LOCAL:
             self._unsent.append(group)
 
-    def _understood(self, request: Request) -> tuple[Kind, Any]:
-        """The kind of a request and its canonical form; or, answered on the spot, the reply's bytes."""
+    def understood(self, request: Request) -> tuple[Kind, Any]:
+        """The kind of a request and its canonical form; or, answered on the spot, the reply's bytes; or a group of its
+        own."""
         name = request[0].upper()
         try:
-            spec = commands.COMMANDS.get(name)
-            if spec is not None:
-                if not commands.fits(spec.arity, request):
-                    raise Refused(commands.wrong_arity(name.lower()))
-                return spec.kind, spec.canonical(request)
-            handler = local.local(name, request)
-            if handler is None:
-                if name in (_POST, _HOST):
-                    # A browser was made to send an HTTP request here. Its body must not be taken for commands.
-                    _log.warning("client %d speaks HTTP; closing its connection", self.client_id)
-                    self.quit()
-                raise Refused(commands.unknown_command(request))
-            reply = handler(self, request)
+            reply: replies.Reply | Group
+            spec, handler = self._looked_up(name, request)
+            if self.transaction is not None and name not in IMMEDIATE:
+                reply = self.transaction.queue(request)
+            elif spec is not None:
+                return spec.kind, spec.canonical(request, self.service.wall_ms)
+            else:
+                assert handler is not None
+                reply = handler(self, request)
+                if isinstance(reply, Group):
+                    return reply.kind, reply
         except Refused as refused:
             reply = refused.reply
         return Kind.LOCAL, replies.encode(reply, self.resp3)
 
+    def _looked_up(self, name: bytes, request: Request) -> "tuple[commands.Spec | None, local.Handler | None]":
+        """The command that the request names, of either sort, if it has the right number of arguments."""
+        try:
+            spec = commands.COMMANDS.get(name)
+            if spec is not None:
+                if not fits(spec.arity, request):
+                    raise Refused(wrong_arity(name.lower()))
+                return spec, None
+            handler = local.local(name, request)
+            if handler is not None:
+                return None, handler
+            if name in (_POST, _HOST):
+                # A browser was made to send an HTTP request here. Its body must not be taken for commands.
+                _log.warning("client %d speaks HTTP; closing its connection", self.client_id)
+                self.quit()
+            raise Refused(unknown_command(request))
+        except Refused as refused:
+            if name == b"EXEC":
+                raise Refused(aborted(self, refused.reply)) from None
+            if self.transaction is not None:
+                self.transaction.spoil()
+            raise
+
     def _answer_locally(self, reply: bytes) -> None:
-        group = Group(Kind.LOCAL, self.resp3, self._answered)
+        group = Group(Kind.LOCAL, self.resp3, self.answered)
         group.items.append(reply)
         self._close_group(group, len(reply))
 
@@ -235,6 +271,7 @@ class Conversation:
             if group.kind is Kind.WRITE and self._replica_full:
                 return
             unsent.popleft()
+            group.seal()
             self._at_replica += 1
             self._kind_at_replica = group.kind
             if group.kind is Kind.READ:
@@ -251,7 +288,8 @@ class Conversation:
 
     # Replies to the output
 
-    def _answered(self) -> None:
+    def answered(self) -> None:
+        """A group has its outcome."""
         self._at_replica -= 1
         if not self._over:
             self._schedule_flush()

@@ -27,6 +27,9 @@ class Group:
         self.error: OarlockError | None = None
         self._answered = answered
 
+    def seal(self) -> None:
+        """It is about to go to the replica: everything that it may depend on is answered."""
+
     def resolved(self, results: Sequence[Any]) -> None:
         assert len(results) == len(self.items)
         self.results = results

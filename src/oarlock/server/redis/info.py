@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from oarlock import __version__
 from oarlock.server.redis.service import REDIS_VERSION, Service
@@ -20,6 +20,30 @@ def info(service: Service, sections: Iterable[bytes]) -> bytes:
         if everything or name in wanted
     ]
     return "\r\n".join(texts).encode()
+
+
+class Client(Protocol):
+    """What is told of a client."""
+
+    service: Service
+    client_id: int
+    name: bytes
+    resp3: bool
+    addresses: tuple[str, ...]
+    since_s: float
+
+
+def client_line(client: Client) -> bytes:
+    """The client as ``CLIENT INFO`` tells of it while it asks: clients look for all of these fields, known or not."""
+    peer, own = client.addresses
+    age_s = int(client.service.now() - client.since_s)
+    fields: dict[str, object] = {
+        "id": client.client_id, "addr": peer, "laddr": own, "fd": -1, "name": client.name.decode("ascii"),
+        "age": age_s, "idle": 0, "flags": "N", "db": 0, "sub": 0, "psub": 0, "ssub": 0, "multi": -1, "qbuf": 0,
+        "qbuf-free": 0, "argv-mem": 0, "multi-mem": 0, "rbs": 0, "rbp": 0, "obl": 0, "oll": 0, "omem": 0, "tot-mem": 0,
+        "events": "r", "cmd": "client", "user": "default", "redir": -1, "resp": 3 if client.resp3 else 2,
+    }  # fmt: skip
+    return " ".join(f"{name}={value}" for name, value in fields.items()).encode() + b"\n"
 
 
 def _server(service: Service) -> Lines:

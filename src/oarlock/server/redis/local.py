@@ -8,26 +8,30 @@ import msgspec
 from oarlock.kv import integers
 from oarlock.kv.glob import matcher
 from oarlock.kv.results import OK, ErrorReply, SimpleString
-from oarlock.server.redis.commands import COMMANDS, Refused, Request, fits, integer, pattern, wrong_arity
-from oarlock.server.redis.info import info
+from oarlock.server.redis import transactions
+from oarlock.server.redis.commands import COMMANDS, Kind
+from oarlock.server.redis.group import Group
+from oarlock.server.redis.info import client_line, info
 from oarlock.server.redis.replies import Reply, Verbatim
+from oarlock.server.redis.requests import SYNTAX_ERROR, Refused, Request, fits, integer, pattern, wrong_arity
 from oarlock.server.redis.service import REDIS_VERSION, Service
 
 
-class Session(Protocol):
+class Session(transactions.Session, Protocol):
     """What a connection remembers of its client."""
 
     service: Service
     client_id: int
     name: bytes
-    resp3: bool
+    addresses: tuple[str, ...]
+    since_s: float
 
     def quit(self) -> None:
         """Take nothing more, and close once all replies are out."""
         ...
 
 
-Handler: TypeAlias = Callable[[Session, Request], Reply]
+Handler: TypeAlias = "Callable[[Session, Request], Reply | Group]"
 
 
 class Local(msgspec.Struct, frozen=True):
@@ -56,6 +60,19 @@ def _select(session: Session, request: Request) -> Reply:
 def _quit(session: Session, request: Request) -> Reply:
     session.quit()
     return OK
+
+
+def _reset(session: Session, request: Request) -> Reply:
+    session.transaction = None
+    session.watches = []
+    session.name = b""
+    session.resp3 = False
+    return SimpleString(b"RESET")
+
+
+def _time(session: Session, request: Request) -> Reply:
+    seconds, milliseconds = divmod(session.service.wall_ms(), 1000)
+    return [b"%d" % seconds, b"%d" % (milliseconds * 1000)]
 
 
 def _hello(session: Session, request: Request) -> Reply:
@@ -120,6 +137,38 @@ def _client_setinfo(session: Session, request: Request) -> Reply:
     return OK
 
 
+def _client_info(session: Session, request: Request) -> Reply:
+    return Verbatim(client_line(session))
+
+
+def _client_list(session: Session, request: Request) -> Reply:
+    """Only the client itself is told of: what others do concerns nobody."""
+    options = request[2:]
+    own = b"%d" % session.client_id
+    match [option.upper() for option in options[:1]]:
+        case []:
+            shown = True
+        case [b"TYPE"] if len(options) == 2:
+            kind = options[1].lower()
+            if kind not in (b"normal", b"master", b"replica", b"slave", b"pubsub"):
+                raise Refused(ErrorReply(b"ERR Unknown client type '" + options[1] + b"'"))
+            shown = kind == b"normal"
+        case [b"ID"] if len(options) > 1:
+            if any((number := integers.parse(option)) is None or number < 0 for option in options[1:]):
+                raise Refused(ErrorReply(b"ERR Invalid client ID"))
+            shown = own in options[1:]
+        case _:
+            raise Refused(SYNTAX_ERROR)
+    return Verbatim(client_line(session) if shown else b"")
+
+
+def _client_switch(session: Session, request: Request) -> Reply:
+    """Memory is not taken back from clients or keys here, so there is nothing to switch."""
+    if request[2].upper() not in (b"ON", b"OFF"):
+        raise Refused(SYNTAX_ERROR)
+    return OK
+
+
 _CONFIGURATION: Final[dict[bytes, bytes]] = {
     b"appendonly": b"yes",
     b"databases": b"1",
@@ -146,15 +195,52 @@ def _info(session: Session, request: Request) -> Reply:
 
 
 def _command(session: Session, request: Request) -> Reply:
-    return []
+    return [_described(name) for name in _names()]
 
 
 def _command_count(session: Session, request: Request) -> Reply:
-    return len(COMMANDS) + len(LOCAL) + len(CONTAINERS)
+    return len(_names())
 
 
 def _command_docs(session: Session, request: Request) -> Reply:
     return {}
+
+
+def _command_info(session: Session, request: Request) -> Reply:
+    return [_described(name.upper()) for name in request[2:] or _names()]
+
+
+def _command_list(session: Session, request: Request) -> Reply:
+    match [option.upper() for option in request[2:]]:
+        case []:
+            return [name.lower() for name in _names()]
+        case [b"FILTERBY", b"PATTERN", _]:
+            matches = matcher(pattern(request[4]).lower())
+            return [name.lower() for name in _names() if matches(name.lower())]
+        case [b"FILTERBY", b"MODULE" | b"ACLCAT", _]:
+            return []
+        case _:
+            raise Refused(SYNTAX_ERROR)
+
+
+def _names() -> list[bytes]:
+    return [*COMMANDS, *LOCAL, *CONTAINERS]
+
+
+def _described(name: bytes) -> Reply:
+    """Name, arity, flags, the first key, the last and the step, and nothing in the places of what Redis 7 adds."""
+    arity, flag = -2, b"fast"
+    first, last, step = 0, 0, 0
+    if (spec := COMMANDS.get(name)) is not None:
+        arity, flag = spec.arity, b"readonly" if spec.kind is Kind.READ else b"write"
+        first, last, step = spec.keys
+    elif (found := LOCAL.get(name)) is not None:
+        arity = found.arity
+        if name == b"WATCH":
+            first, last, step = 1, -1, 1
+    elif name not in CONTAINERS:
+        return None
+    return [name.lower(), arity, [SimpleString(flag)], first, last, step, [], [], [], []]
 
 
 LOCAL: Final[dict[bytes, Local]] = {
@@ -164,6 +250,13 @@ LOCAL: Final[dict[bytes, Local]] = {
     b"QUIT": Local(-1, _quit),
     b"HELLO": Local(-1, _hello),
     b"INFO": Local(-1, _info),
+    b"RESET": Local(1, _reset),
+    b"TIME": Local(1, _time),
+    b"MULTI": Local(1, transactions.multi),
+    b"EXEC": Local(1, transactions.exec_),
+    b"DISCARD": Local(1, transactions.discard),
+    b"WATCH": Local(-2, transactions.watch),
+    b"UNWATCH": Local(1, transactions.unwatch),
 }
 
 CONTAINERS: Final[dict[bytes, dict[bytes, Local]]] = {
@@ -172,17 +265,22 @@ CONTAINERS: Final[dict[bytes, dict[bytes, Local]]] = {
         b"GETNAME": Local(2, _client_getname),
         b"SETNAME": Local(3, _client_setname),
         b"SETINFO": Local(4, _client_setinfo),
+        b"INFO": Local(2, _client_info),
+        b"LIST": Local(-2, _client_list),
+        b"NO-EVICT": Local(3, _client_switch),
+        b"NO-TOUCH": Local(3, _client_switch),
     },
     b"CONFIG": {b"GET": Local(-3, _config_get)},
     b"COMMAND": {
         b"COUNT": Local(2, _command_count),
         b"DOCS": Local(-2, _command_docs),
-        b"INFO": Local(-2, _command),
+        b"INFO": Local(-2, _command_info),
+        b"LIST": Local(-2, _command_list),
     },
 }
 
 
-def local(name: bytes, request: Request) -> Handler | None:
+def local(name: bytes, request: Request) -> "Handler | None":
     """What answers the request, whose name is given in upper case; None if it is not a command of this module."""
     subcommands = CONTAINERS.get(name)
     if subcommands is None:

@@ -21,10 +21,20 @@ class Verbatim(msgspec.Struct, frozen=True, gc=False):
     text: bytes
 
 
-Reply: TypeAlias = "SimpleString | ErrorReply | Verbatim | bytes | int | list[Reply] | dict[bytes, Reply] | None"
+class Encoded(msgspec.Struct, frozen=True, gc=False):
+    """A reply that is encoded already."""
+
+    data: bytes
+
+
+Reply: TypeAlias = (
+    "SimpleString | ErrorReply | Verbatim | Encoded | bytes | int | list[Reply] | dict[bytes, Reply] | None"
+)
 
 OK_LINE: Final = b"+OK\r\n"
 _NULL: Final = (b"$-1\r\n", b"_\r\n")
+NULL_ARRAY: Final = (Encoded(b"*-1\r\n"), Encoded(b"_\r\n"))
+"""No list, as EXEC says when a watched key has changed, in RESP2 and in RESP3."""
 _HEADERS: Final = tuple(b"$%d\r\n" % length for length in range(1024))
 
 
@@ -89,6 +99,8 @@ def _parts(replies: Iterable[Reply], resp3: bool) -> Iterator[bytes]:
                 yield b":%d\r\n" % reply
             case SimpleString():
                 yield b"+%b\r\n" % reply.text
+            case Encoded():
+                yield reply.data
             case ErrorReply():
                 yield error_line(reply.message)
             case list():

@@ -8,7 +8,7 @@ from typing import cast
 from oarlock.node.api import Replica
 from oarlock.server.listening import Listen, Listening, listen
 from oarlock.server.redis.connection import Conversation
-from oarlock.server.redis.service import Keys, Service
+from oarlock.server.redis.service import Keys, Service, unix_ms
 
 _HIGH_WATER_BYTES = 256 * 1024
 """What a transport holds of replies that its client has not taken, about, before no more are encoded for it."""
@@ -21,7 +21,8 @@ class RedisServer:
     """Speaks RESP2 and RESP3 for a replica.
 
     ``machine`` is the replica's own state machine, looked at for INFO only. ``listen`` opens the port and defaults to
-    the running loop's ``create_server``; ``now`` gives seconds that never go back and defaults to the loop's clock.
+    the running loop's ``create_server``; ``now`` gives seconds that never go back and defaults to the loop's clock;
+    ``wall_ms`` gives milliseconds since 1970.
     Beyond ``most_clients`` connections more are turned away: each takes a file descriptor, and a log that can open no
     file has failed.
     """
@@ -33,11 +34,12 @@ class RedisServer:
         *,
         listen: Listen | None = None,
         now: Callable[[], float] | None = None,
+        wall_ms: Callable[[], int] = unix_ms,
         most_clients: int = MOST_CLIENTS,
     ) -> None:
         self._listen = listen
         self._most_clients = most_clients
-        self._service = Service(replica, machine, now or asyncio.get_running_loop().time)
+        self._service = Service(replica, machine, now or asyncio.get_running_loop().time, wall_ms)
         self._conversations: dict[int, _Connection] = {}
         self._listening: Listening | None = None
         self._stopping = False
@@ -92,6 +94,9 @@ class RedisServer:
         connection.client_id = service.clients_ever
         self._conversations[connection.client_id] = connection
         connection.conversation = Conversation(service, connection.transport, connection.client_id)
+        connection.conversation.addresses = tuple(
+            _shown(connection.transport.get_extra_info(end)) for end in ("peername", "sockname")
+        )
         if len(self._conversations) > self._most_clients:
             connection.conversation.turn_away(b"ERR max number of clients reached")
         elif self._stopping:
@@ -103,6 +108,15 @@ class RedisServer:
         del self._conversations[connection.client_id]
         if not self._conversations:
             self._all_gone.set()
+
+
+def _shown(address: object) -> str:
+    """An address as Redis shows it; empty if it is none of the internet."""
+    match address:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return ""
 
 
 class _Connection(asyncio.Protocol):

@@ -1,5 +1,6 @@
 """What all connections of one server share."""
 
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -7,6 +8,11 @@ from oarlock.node.api import Replica
 
 REDIS_VERSION: Final = b"7.0.15"
 """The version whose replies and texts are ours too; clients choose their features by it."""
+
+
+def unix_ms() -> int:
+    """The machine's wall clock. Only clients' own times are reckoned by it."""
+    return time.time_ns() // 1_000_000
 
 
 class Keys(Protocol):
@@ -18,18 +24,21 @@ class Keys(Protocol):
 class Service:
     """The replica behind the server, and counts of what the server has seen."""
 
-    __slots__ = ("_now", "_started", "clients", "clients_ever", "commands", "machine", "port", "replica")
+    __slots__ = ("_started", "clients", "clients_ever", "commands", "machine", "now", "port", "replica", "wall_ms")
 
-    def __init__(self, replica: Replica, machine: Keys, now: Callable[[], float]) -> None:
-        """``now`` gives seconds of a clock that never goes back."""
+    def __init__(
+        self, replica: Replica, machine: Keys, now: Callable[[], float], wall_ms: Callable[[], int] = unix_ms
+    ) -> None:
+        """``now`` gives seconds of a clock that never goes back, ``wall_ms`` milliseconds since 1970."""
         self.replica = replica
         self.machine = machine
         self.port = 0
         self.clients = 0
         self.clients_ever = 0
         self.commands = 0
-        self._now = now
+        self.now = now
+        self.wall_ms = wall_ms
         self._started = now()
 
     def uptime_s(self) -> float:
-        return self._now() - self._started
+        return self.now() - self._started

@@ -1,0 +1,184 @@
+"""MULTI, EXEC, DISCARD, WATCH and UNWATCH: what a connection gathers until it is one command of the log.
+
+As in Redis, a command is looked up when it is queued and its arguments are read when it is executed; so an unknown
+command spoils the transaction, and a wrong option only its own reply.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from oarlock.kv.packing import Watched, exec_command
+from oarlock.kv.results import OK, ErrorReply, SimpleString
+from oarlock.server.redis.commands import Kind
+from oarlock.server.redis.group import Group
+from oarlock.server.redis.replies import NULL_ARRAY, Encoded, Reply
+from oarlock.server.redis.requests import Canonical, Refused, Request
+from oarlock.types import MAX_COMMAND_BYTES
+
+IMMEDIATE: Final = frozenset((b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"QUIT", b"RESET"))
+"""What is not queued after MULTI."""
+
+QUEUED: Final = SimpleString(b"QUEUED")
+
+_OVERHEAD_BYTES: Final = 128
+"""What a queued command or a watched key costs in memory besides its bytes, about."""
+_MAX_WATCHED_BYTES: Final = 1024 * 1024
+_LEAVE_FOR_WATCHED_BYTES: Final = 2 * _MAX_WATCHED_BYTES
+"""A transaction travels with what it watches, in one command."""
+
+
+class Transaction:
+    """What was queued since MULTI."""
+
+    __slots__ = ("_size_bytes", "requests", "spoilt")
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.spoilt = False
+        """A command could not be queued, so that nothing will be executed."""
+        self._size_bytes = 0
+
+    def spoil(self) -> None:
+        self.spoilt = True
+        self.requests.clear()
+
+    def queue(self, request: Request) -> Reply:
+        """Keep a command for EXEC. Its reply tells the client so."""
+        self._size_bytes += sum(map(len, request)) + _OVERHEAD_BYTES
+        if self._size_bytes > MAX_COMMAND_BYTES - _LEAVE_FOR_WATCHED_BYTES:
+            self.spoil()
+            raise Refused(ErrorReply(b"ERR the transaction is too large"))
+        if not self.spoilt:
+            self.requests.append(request)
+        return QUEUED
+
+
+class Watch(Group):
+    """A WATCH: a read of versions. No later write of its connection is submitted before it is answered."""
+
+    __slots__ = ("_keys", "watched")
+
+    def __init__(self, keys: Sequence[bytes], resp3: bool, answered: Callable[[], None]) -> None:
+        super().__init__(Kind.READ, resp3, answered)
+        self.plain = False
+        self.items.append((b"VERSION", *keys))
+        self._keys = keys
+        self.size_bytes = sum(map(len, keys)) + _OVERHEAD_BYTES * len(keys)
+        self.watched: list[Watched] = [(keys[0], -1)]
+        """The keys and their versions; before they are known, what lets no transaction through."""
+
+    def resolved(self, results: Sequence[Any]) -> None:
+        self.watched = list(zip(self._keys, results[0], strict=True))
+        super().resolved([OK])
+
+
+class Exec(Group):
+    """A transaction on its way: one command, completed when its watches are answered."""
+
+    __slots__ = ("_commands", "_replies", "_watches")
+
+    def __init__(
+        self,
+        commands: list[Canonical],
+        replies: list[Encoded | None],
+        watches: list[Watch],
+        resp3: bool,
+        answered: Callable[[], None],
+    ) -> None:
+        """``replies`` has those that are known already, and None where the result of a command will stand."""
+        super().__init__(Kind.WRITE, resp3, answered)
+        self.plain = False
+        self._commands = commands
+        self._replies = replies
+        self._watches = watches
+        self.items.append((b"EXEC",))
+        self.size_bytes = sum(watch.size_bytes for watch in watches)
+        self.size_bytes += sum(sum(map(len, command)) for command in commands)
+
+    def seal(self) -> None:
+        watched = [each for watch in self._watches for each in watch.watched]
+        self.items[0] = exec_command(watched, self._commands)
+
+    def resolved(self, results: Sequence[Any]) -> None:
+        (executed,) = results
+        if executed is None:
+            super().resolved([NULL_ARRAY[self.resp3]])
+        else:
+            rest = iter(executed)
+            super().resolved([[next(rest) if reply is None else reply for reply in self._replies]])
+
+
+class Session(Protocol):
+    """What a connection keeps of transactions."""
+
+    resp3: bool
+    transaction: Transaction | None
+    watches: list[Watch]
+
+    def understood(self, request: Request) -> tuple[Kind, Any]:
+        """The kind of a request and its canonical form; or, answered on the spot, the reply's bytes."""
+        ...
+
+    def answered(self) -> None:
+        """A group has its outcome."""
+        ...
+
+
+def multi(session: Session, request: Request) -> Reply:
+    if session.transaction is not None:
+        raise Refused(ErrorReply(b"ERR MULTI calls can not be nested"))
+    session.transaction = Transaction()
+    return OK
+
+
+def discard(session: Session, request: Request) -> Reply:
+    if session.transaction is None:
+        raise Refused(ErrorReply(b"ERR DISCARD without MULTI"))
+    session.transaction = None
+    session.watches = []
+    return OK
+
+
+def aborted(session: Session, why: ErrorReply) -> ErrorReply:
+    """An EXEC that is wrong itself ends the transaction, if there is one."""
+    session.transaction = None
+    session.watches = []
+    return ErrorReply(b"EXECABORT Transaction discarded because of: " + why.message.removeprefix(b"ERR "))
+
+
+def watch(session: Session, request: Request) -> Watch:
+    if session.transaction is not None:
+        raise Refused(ErrorReply(b"ERR WATCH inside MULTI is not allowed"))
+    new = Watch(request[1:], session.resp3, session.answered)
+    if new.size_bytes + sum(watch.size_bytes for watch in session.watches) > _MAX_WATCHED_BYTES:
+        raise Refused(ErrorReply(b"ERR too many keys are watched"))
+    session.watches.append(new)
+    return new
+
+
+def unwatch(session: Session, request: Request) -> Reply:
+    session.watches = []
+    return OK
+
+
+def exec_(session: Session, request: Request) -> "Reply | Exec":
+    """Commands that concern no data are executed here and now, also if it then turns out that a key has changed."""
+    transaction, watches = session.transaction, session.watches
+    if transaction is None:
+        raise Refused(ErrorReply(b"ERR EXEC without MULTI"))
+    session.transaction = None
+    session.watches = []
+    if transaction.spoilt:
+        raise Refused(ErrorReply(b"EXECABORT Transaction discarded because of previous errors."))
+    commands: list[Canonical] = []
+    replies: list[Encoded | None] = []
+    for queued in transaction.requests:
+        kind, item = session.understood(queued)
+        if kind is Kind.LOCAL:
+            replies.append(Encoded(item))
+        else:
+            commands.append(item)
+            replies.append(None)
+    if commands or watches:
+        return Exec(commands, replies, watches, session.resp3, session.answered)
+    return list(replies)
