@@ -1,19 +1,15 @@
 """The same bytes to a real redis-server and to ours; the same bytes must come back."""
 
 import asyncio
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from oarlock.server.redis import RedisServer
 from tests.server.fake_replica import FakeReplica
+from tests.server.redis_server import REDIS, running_redis
 from tests.server.test_protocol import array
 
-REDIS = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(REDIS is None, reason="no redis-server is installed")
 
 DEADLINE_S = 20
@@ -22,36 +18,8 @@ END = b"the end of the script"
 
 @pytest.fixture(scope="module")
 def redis_port() -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    assert REDIS is not None
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            REDIS,
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            folder,
-        ]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            for line in server.stdout:
-                if "Ready to accept connections" in line:
-                    break
-            else:
-                pytest.fail("redis-server did not start")
-            yield port
-        finally:
-            server.terminate()
-            server.wait(DEADLINE_S)
+    with running_redis() as port:
+        yield port
 
 
 async def answered(port: int, stream: bytes, closes: bool) -> bytes:
