@@ -537,3 +537,20 @@ def test_scenario_29_learners_keep_no_leader_in_office() -> None:
         c.crash(voter)
     c.advance(2)
     assert not c[1].leads
+
+
+def test_a_turn_sends_a_bounded_number_of_bytes_and_says_that_there_is_more() -> None:
+    c = Cluster(3)
+    c.elect(1)
+    c.partition({1, 2}, {3})
+    piece = bytes(c[1].raft.config.max_append_bytes)
+    for _ in range(8):
+        c.propose(1, piece)
+        c.settle()
+    raft = c[1].raft
+    assert isinstance(raft.role, Leader)
+    raft.role.progress[ReplicaId(3)].probe_from(Index(2))
+    raft.role.progress[ReplicaId(3)].probing = False
+    taken = [sum(isinstance(m, AppendEntries) and bool(m.entries) for _, m in raft.ready().messages) for _ in range(3)]
+    assert taken == [4, 4, 0]
+    assert not raft.has_more_to_send

@@ -211,6 +211,15 @@ def test_a_pipeline_that_only_begins_alike_is_cut_where_it_changes() -> None:
     play(scenario)
 
 
+def test_very_many_empty_arguments_are_not_taken_for_nothing() -> None:
+    async def scenario(scene: Scene) -> None:
+        many = array(b"DEL", *[b""] * (MAX_GROUP_BYTES // 8))
+        await scene.say(many, many)
+        assert scene.kinds() == [("write", 1), ("write", 1)]
+
+    play(scenario)
+
+
 def test_groups_are_bounded_in_commands_and_bytes() -> None:
     async def scenario(scene: Scene) -> None:
         count = 2 * MAX_GROUP_COMMANDS + 5

@@ -33,6 +33,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_inflight_messages: int = 128
     max_inflight_bytes: int = 2 * MAX_ENTRY_BYTES
     """Window of AppendEntries with entries that a follower has not acknowledged yet."""
+    max_turn_bytes: int = 4 * 1024 * 1024
+    """Payload bytes sent to one follower in one turn, so that one far behind does not make turns long."""
     max_uncommitted_bytes: int = 4 * MAX_ENTRY_BYTES
     """Payload bytes that a leader appends beyond its commit index before it refuses proposals."""
     max_reads: int = 4096

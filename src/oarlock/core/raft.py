@@ -250,6 +250,11 @@ class Raft:
         return self._handed_commit < self.commit_index
 
     @property
+    def has_more_to_send(self) -> bool:
+        """Whether the next ``Ready`` will hold entries for a follower that is far behind, although nothing new came."""
+        return isinstance(self.role, Leader) and self.role.more_to_send
+
+    @property
     def can_propose(self) -> bool:
         """Whether ``propose`` would be taken now. While False, a leader's commands wait; they are not refused."""
         role = self.role

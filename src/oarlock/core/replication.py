@@ -47,16 +47,20 @@ def send_entries(raft: Raft, leader: Leader) -> None:
     if heartbeat:
         leader.heartbeat_at = raft.now + raft.config.heartbeat_s
     config, log = raft.config, raft.log
+    leader.more_to_send = False
     for peer, progress in leader.progress.items():
         echo_now = heartbeat or leader.beat > leader.confirmed
-        sent = False
+        sent_bytes, sent = 0, False
         while progress.next <= log.last_index and progress.window_open(
             config.max_inflight_messages, config.max_inflight_bytes
         ):
+            if sent_bytes >= config.max_turn_bytes:
+                leader.more_to_send = True
+                break
             entries, size_bytes = log.batch_from(progress.next, config.max_append_bytes)
             _send_append(raft, leader, peer, progress, tuple(entries), echo_now)
             progress.sent(entries[-1].index, size_bytes)
-            sent = True
+            sent_bytes, sent = sent_bytes + size_bytes, True
         if not sent and (heartbeat or peer in leader.round_targets or progress.commit_sent < raft.commit_index):
             _send_append(raft, leader, peer, progress, (), echo_now)
     leader.round_targets = []

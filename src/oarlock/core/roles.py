@@ -85,6 +85,8 @@ class Leader:
         self.progress = {peer: Progress(sentinel, now) for peer in peers}
         self.uncommitted_bytes = 0
         self.heartbeat_at = now
+        self.more_to_send = False
+        """The last turn left entries unsent although a follower's window was open."""
 
         self.beat = Beat(0)
         """The newest beat sent."""

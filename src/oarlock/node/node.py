@@ -571,7 +571,12 @@ class Node:
             self._applier.step()
 
         self._end_turn()
-        if raft.has_more_to_apply or self._applier.has_long_answers or self._more_to_append(now):
+        if (
+            raft.has_more_to_apply
+            or raft.has_more_to_send
+            or self._applier.has_long_answers
+            or self._more_to_append(now)
+        ):
             self._schedule_turn()
         if self._sweep_at == NEVER and (self._writes or reads):
             self._sweep_at = now + SWEEP_S

@@ -19,7 +19,7 @@ from oarlock.server.redis import commands, local, replies
 from oarlock.server.redis.commands import Kind
 from oarlock.server.redis.group import Group
 from oarlock.server.redis.protocol import RequestParser
-from oarlock.server.redis.requests import Refused, Request, fits, unknown_command, wrong_arity
+from oarlock.server.redis.requests import Refused, Request, fits, size_in_log, unknown_command, wrong_arity
 from oarlock.server.redis.service import Service
 from oarlock.server.redis.transactions import IMMEDIATE, Transaction, Watch, aborted
 
@@ -184,7 +184,7 @@ class Conversation:
                     items = group.items
                     size_bytes = 0
                     continue
-                length = len(item) if kind is Kind.LOCAL else sum(map(len, item))
+                length = len(item) if kind is Kind.LOCAL else size_in_log(item)
             if (
                 kind is not group.kind
                 or len(items) >= MAX_GROUP_COMMANDS

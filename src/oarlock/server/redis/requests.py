@@ -12,6 +12,16 @@ Canonical: TypeAlias = tuple[bytes, ...]
 SYNTAX_ERROR: Final = ErrorReply(b"ERR syntax error")
 
 
+_FEW_ARGUMENTS: Final = 16
+_ARGUMENT_HEADER_BYTES: Final = 5
+
+
+def size_in_log(request: Request | Canonical) -> int:
+    """About how many bytes the request takes in the log. Headers count where there are so many that they matter; those
+    of a few find room beside the largest command."""
+    return sum(map(len, request)) + _ARGUMENT_HEADER_BYTES * max(0, len(request) - _FEW_ARGUMENTS)
+
+
 class Refused(Exception):
     """The request is wrong; ``reply`` says how. Nothing was executed."""
 

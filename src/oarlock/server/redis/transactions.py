@@ -12,7 +12,7 @@ from oarlock.kv.results import OK, ErrorReply, SimpleString
 from oarlock.server.redis.commands import Kind
 from oarlock.server.redis.group import Group
 from oarlock.server.redis.replies import NULL_ARRAY, Encoded, Reply
-from oarlock.server.redis.requests import Canonical, Refused, Request
+from oarlock.server.redis.requests import Canonical, Refused, Request, size_in_log
 from oarlock.types import MAX_COMMAND_BYTES
 
 IMMEDIATE: Final = frozenset((b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"QUIT", b"RESET"))
@@ -44,7 +44,7 @@ class Transaction:
 
     def queue(self, request: Request) -> Reply:
         """Keep a command for EXEC. Its reply tells the client so."""
-        self._size_bytes += sum(map(len, request)) + _OVERHEAD_BYTES
+        self._size_bytes += size_in_log(request) + _OVERHEAD_BYTES
         if self._size_bytes > MAX_COMMAND_BYTES - _LEAVE_FOR_WATCHED_BYTES:
             self.spoil()
             raise Refused(ErrorReply(b"ERR the transaction is too large"))
@@ -93,7 +93,7 @@ class Exec(Group):
         self._watches = watches
         self.items.append((b"EXEC",))
         self.size_bytes = sum(watch.size_bytes for watch in watches)
-        self.size_bytes += sum(sum(map(len, command)) for command in commands)
+        self.size_bytes += sum(map(size_in_log, commands))
 
     def seal(self) -> None:
         watched = [each for watch in self._watches for each in watch.watched]
