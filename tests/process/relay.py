@@ -1,8 +1,9 @@
-"""A relay in front of a replica's raft port: it can break connections, and refuse new ones as if nobody listened."""
+"""A relay in front of a replica's raft port: it can be slow, break connections, and refuse as if nobody listened."""
 
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 
 
@@ -12,6 +13,8 @@ class Relay:
     def __init__(self, target: str) -> None:
         host, port = target.split(":")
         self._target = (host, int(port))
+        self.lag_s = 0.0
+        """How much later everything arrives."""
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._port = self._listener.getsockname()[1]
@@ -59,6 +62,7 @@ class Relay:
     def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                time.sleep(self.lag_s)
                 sink.sendall(data)
         for connection in (source, sink):
             with suppress(OSError):
