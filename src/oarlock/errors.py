@@ -79,6 +79,10 @@ class ReplicaFailed(OarlockError):
     """This replica met an error that it must not survive (disk, apply, a broken invariant) and has stopped."""
 
 
+class ReplicaRefused(ReplicaFailed):
+    """The other replicas will not have this one: its data directory is not what it should be. Exit status 2."""
+
+
 class StartupError(OarlockError):
     """The replica cannot start as asked. The message says what is wrong and what to do. Exit status 2."""
 

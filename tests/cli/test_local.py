@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,15 @@ class Local:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         said = []
-        for line in self.process.stdout:
-            said.append(line)
-            if line == "ready\n":
-                return
+        impatient = threading.Timer(DEADLINE_S, self.process.kill)
+        impatient.start()
+        try:
+            for line in self.process.stdout:
+                said.append(line)
+                if line == "ready\n":
+                    return
+        finally:
+            impatient.cancel()
         pytest.fail("".join(said) + self.process.communicate()[1])
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -15,6 +15,7 @@ import signal
 import msgspec
 
 from oarlock.cli.log import log_to_stderr
+from oarlock.errors import ReplicaRefused
 from oarlock.kv import KeyValue
 from oarlock.network.address import parse_address
 from oarlock.node.node import Node
@@ -28,6 +29,7 @@ log = logging.getLogger("oarlock")
 
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
+EXIT_REFUSED = 2
 
 ANSWER_S = 3.0
 """How long requests that arrived before the signal may still be answered in the usual way."""
@@ -84,7 +86,7 @@ async def run(directory: str, listeners: Listeners) -> int:
     finally:
         await _close(node, redis, http)
     if node.failed.done():
-        return EXIT_FAILED
+        return EXIT_REFUSED if isinstance(node.failed.result(), ReplicaRefused) else EXIT_FAILED
     log.info("stopped")
     return EXIT_STOPPED
 

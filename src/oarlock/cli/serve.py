@@ -50,7 +50,8 @@ def serve(data_dir: Path, raft: str | None, redis: str, http: str) -> NoReturn:
         oarlock serve --data-dir /var/lib/oarlock --redis 10.0.0.1:6401
 
     SIGTERM or Ctrl-C hands leadership over, finishes what is under way and exits with 0; a second one exits at once.
-    Exit status 2: the replica cannot start as asked. 1: it failed while running. The log goes to standard error.
+    Exit status 2: the replica cannot start as asked, or the others will not have it. 1: it failed while running.
+    The log goes to standard error.
     """
     from oarlock.cli.process import Listeners, run  # what it imports is needed by no other command
 

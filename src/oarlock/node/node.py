@@ -19,6 +19,7 @@ from typing import Any
 
 from oarlock.core import Config, Raft, ReadConfirmed, Restored
 from oarlock.core.messages import CoreMessage
+from oarlock.core.quorum import VoteResult, count_votes
 from oarlock.core.ready import Persist, ReadRefused
 from oarlock.errors import (
     CommandTooLarge,
@@ -27,6 +28,7 @@ from oarlock.errors import (
     OutcomeUnknown,
     Overloaded,
     ReplicaFailed,
+    ReplicaRefused,
     ShuttingDown,
 )
 from oarlock.network.links import Links
@@ -135,6 +137,8 @@ class Node:
         self._writer = LogWriter(wal, DurablePosition.of(durable), self._made_durable, self._fail)
         self._acquaintance = Acquaintance()
         self._hellos: dict[ReplicaId, Hello] = {}
+        self._strangers: dict[ReplicaId, bool] = {}
+        """Peers that say they are of another cluster."""
         addresses = {member.id: member.address for member in self._raft.configuration.members}
         self._links = Links(network, rng, self.id, addresses, self)
         self._timer = TurnTimer(clock, self._time_passed, config.heartbeat_s / 2, lambda: self._inputs)
@@ -291,7 +295,8 @@ class Node:
         if self._stopped:
             return
         reason = error if isinstance(error, ReplicaFailed) else ReplicaFailed(_sentence(error))
-        log.error("replica %d stops: %s", self.id, reason, exc_info=None if isinstance(error, OSError) else error)
+        said_all = isinstance(error, OSError | ReplicaFailed)
+        log.error("replica %d stops: %s", self.id, reason, exc_info=None if said_all else error)
         if not self.failed.done():  # whoever waited for it may have been cancelled, and it with him
             self.failed.set_result(reason)
         self._stop()
@@ -442,6 +447,7 @@ class Node:
         if self._stopped:
             return
         self._hellos[peer] = hello
+        self._strangers.pop(peer, None)
         try:
             self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
         except Exception as error:
@@ -496,6 +502,16 @@ class Node:
         """A peer will not have this replica. If that is final, it must not come back as it is."""
         if refusal.code in FINAL_REFUSALS and not self._stopped and self._refused_task is None:
             self._refused_task = self._loop.create_task(self._stay_down(peer, refusal))
+        elif refusal.code == "cluster":
+            # One peer that says so may itself be the stranger at its address; a majority is right.
+            self._strangers[peer] = True
+            if count_votes(self._raft.configuration, self._strangers) is VoteResult.WON:
+                self._fail(
+                    ReplicaRefused(
+                        f"{self._directory} belongs to cluster {self._identity.cluster_id}, but a majority of the "
+                        f"addresses it names answer as another: start each replica on its own data directory"
+                    )
+                )
 
     async def _stay_down(self, peer: ReplicaId, refusal: Refusal) -> None:
         text = f"replica {peer} refused this one: {refusal.text}"
@@ -503,7 +519,7 @@ class Node:
             await record_refusal(self._disk, self._directory, text)
         except OSError as error:
             text += f" (which could not be recorded in {self._directory}: {error})"
-        self._fail(ReplicaFailed(text))
+        self._fail(ReplicaRefused(text))
 
     def _received_from_node(self, peer: ReplicaId, message: PeerMessage, now: float) -> None:
         match message:

@@ -306,7 +306,13 @@ class Conversation:
             return
         queue = self._queue
         if queue and queue[0].answered and not self._output_full:
-            chunk = self._next_chunk()
+            try:
+                chunk = self._next_chunk()
+            except Exception:
+                _log.exception("client %d: a reply cannot be encoded; closing its connection", self.client_id)
+                self.lost()
+                self._output.close()
+                return
             if chunk:
                 self._output.write(chunk)
         # A chunk a turn: encoding a million keys for a client that takes all at once would stop the replica.
