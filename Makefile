@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test check format bench bench-etcd clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Fill .venv with Oarlock and its tools (needs Python 3.11 or newer)
 
@@ -40,6 +40,9 @@ format: $(STAMP) ## Rewrite the sources in the project's format
 
 bench: $(STAMP) ## Compare with one redis-server by redis-benchmark; ARGS="--help" lists the options
 	@$(BIN)/python bench/against_redis.py $(ARGS)
+
+bench-etcd: $(STAMP) ## Compare with three etcd servers in the same way (needs etcd and Debian's Go; says how)
+	@$(BIN)/python bench/against_etcd.py $(ARGS)
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -6,23 +6,17 @@ All processes, and the load generator, share this machine.
 """
 
 import argparse
-import csv
-import io
 import os
-import statistics
 import subprocess
-import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from servers import Server, cluster, redis_server, require
+from load import CLIENTS, KEYS, Measurement, fill, measure, median, note, redis_benchmark, verify
+from servers import cluster, redis_server, require
 
-KEYS = 100_000
-CLIENTS = 50
 REQUESTS = {1: 100_000, 64: 1_000_000}
 """Requests of one measurement, by pipeline depth: a few seconds each."""
 
@@ -31,17 +25,9 @@ class Workload(NamedTuple):
     command: str
     pipeline: int
 
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one run of redis-benchmark saw."""
-
-    rate: float
-    """Requests a second."""
-    p50_ms: float
-    p99_ms: float
-    cpu_s_per_million: float
-    """Processor time of all server processes for a million requests."""
+    def requests(self, scale: float) -> int:
+        per_depth = REQUESTS.get(self.pipeline, REQUESTS[1] if self.pipeline < 8 else REQUESTS[64])
+        return max(int(per_depth * scale), CLIENTS * self.pipeline)
 
 
 Results = dict[tuple[Workload, str], list[Measurement]]
@@ -62,11 +48,13 @@ def main() -> None:
         for alternation in range(1, options.alternations + 1):
             for workload in workloads:
                 for server in (ours, theirs) if alternation % 2 else (theirs, ours):
-                    note(f"{alternation}/{options.alternations}  {workload.command} -P {workload.pipeline}", server)
-                    results[workload, server.name].append(measure(server, workload, options.scale))
+                    command, depth = workload
+                    note(f"{alternation}/{options.alternations}  {command} -P {depth}  {server.name}")
+                    load = partial(redis_benchmark, server, command, depth, workload.requests(options.scale))
+                    results[workload, server.name].append(measure(server, load))
         for server in (ours, theirs):
             verify(server)
-    note("", None)
+    note("")
     print_table(workloads, results, options)
 
 
@@ -80,44 +68,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the usual number of requests (1.0)")
     parser.add_argument("--directory", default=None, help="where the data goes, to measure another disk")
     return parser.parse_args()
-
-
-def measure(server: Server, workload: Workload, scale: float) -> Measurement:
-    per_depth = REQUESTS.get(workload.pipeline, REQUESTS[1] if workload.pipeline < 8 else REQUESTS[64])
-    requests = max(int(per_depth * scale), CLIENTS * workload.pipeline)
-    command = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "-c", str(CLIENTS)]
-    command += ["-P", str(workload.pipeline), "-n", str(requests), "-r", str(KEYS)]
-    command += ["-t", workload.command.lower(), "--csv", "--precision", "3"]
-    cpu_before = server.cpu_s()
-    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    cpu_s = server.cpu_s() - cpu_before
-    if run.returncode or "rror" in run.stdout + run.stderr:
-        sys.exit(f"redis-benchmark against {server.name} failed:\n{run.stdout}{run.stderr}")
-    (row,) = csv.DictReader(io.StringIO(run.stdout))
-    return Measurement(
-        rate=float(row["rps"]),
-        p50_ms=float(row["p50_latency_ms"]),
-        p99_ms=float(row["p99_latency_ms"]),
-        cpu_s_per_million=cpu_s / requests * 1_000_000,
-    )
-
-
-def fill(server: Server) -> None:
-    """Give every key a value of the size that redis-benchmark writes, so that every GET finds one."""
-    with server.client() as client:
-        for start in range(0, KEYS, 1000):
-            client.mset({f"key:{number:012}": "xxx" for number in range(start, start + 1000)})
-
-
-def verify(server: Server) -> None:
-    """That what was measured were answers: all keys are there, with values of the right size, and no others."""
-    with server.client() as client:
-        size = client.dbsize()
-        if size != KEYS:
-            sys.exit(f"{server.name} holds {size} keys after the benchmark, not {KEYS}: its numbers mean nothing")
-        values: Any = client.mget([f"key:{number:012}" for number in range(0, KEYS, 97)])
-        if any(value is None or len(value) != 3 for value in values):
-            sys.exit(f"{server.name} holds wrong values after the benchmark: its numbers mean nothing")
 
 
 def print_table(workloads: list[Workload], results: Results, options: argparse.Namespace) -> None:
@@ -147,16 +97,6 @@ def print_table(workloads: list[Workload], results: Results, options: argparse.N
             for name, side in ((name, results[workload, name]) for name in ("oarlock", "redis"))
         ]
         print(f"{workload.command} -P {workload.pipeline:<3} {';  '.join(ranges)}")
-
-
-def median(values: Iterable[float]) -> float:
-    return statistics.median(values)
-
-
-def note(text: str, server: Server | None) -> None:
-    """Progress, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}  {server.name if server else ''}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,32 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """Something that speaks Redis at a port, and the processes that it takes to answer there."""
+    """Something that answers at a port, and the processes that it takes to answer there."""
 
-    def __init__(self, name: str, port: int, pids: list[int]) -> None:
+    def __init__(self, name: str, pids: list[int], locate: Callable[[], int]) -> None:
         self.name = name
-        self.port = port
         self._pids = pids
+        self._locate = locate
 
-    def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=30)
+    @property
+    def port(self) -> int:
+        """Where clients should talk to now; asked anew each time, for leaders change."""
+        return self._locate()
 
     def cpu_s(self) -> float:
         """Seconds of processor time, user and system, that all its processes have used."""
         return sum(_cpu_ticks(pid) for pid in self._pids) / CLOCK_TICKS
 
 
+class RedisServer(Server):
+    """One that clients of Redis can talk to."""
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=30)
+
+
 @contextmanager
-def cluster(directory: Path, at: str) -> Iterator[Server]:
+def cluster(directory: Path, at: str) -> Iterator[RedisServer]:
     """Three replicas under ``oarlock local``; clients talk to the ``leader`` or to a ``follower``."""
     command = [sys.executable, "-m", "oarlock", "local", "--data-dir", str(directory)]
     for option in ("--redis-port", "--raft-port", "--http-port"):
@@ -53,17 +62,20 @@ def cluster(directory: Path, at: str) -> Iterator[Server]:
             sys.exit("the cluster did not start:\n" + "".join(lines))
         replicas: list[dict[str, Any]] = json.loads((directory / "cluster.json").read_text())["replicas"]
         ports = {replica["id"]: int(replica["redis"].rpartition(":")[2]) for replica in replicas}
-        with redis.Redis(port=ports[1]) as client:
-            leader = dict(client.info("raft"))["leader_id"]
-        chosen = leader if at == "leader" else next(replica for replica in ports if replica != leader)
-        yield Server("oarlock", ports[chosen], [replica["pid"] for replica in replicas])
+
+        def locate() -> int:
+            with redis.Redis(port=ports[1], socket_timeout=30) as client:
+                leader = dict(client.info("raft"))["leader_id"]
+            return ports[leader if at == "leader" else next(replica for replica in ports if replica != leader)]
+
+        yield RedisServer("oarlock", [replica["pid"] for replica in replicas], locate)
     finally:
         process.terminate()
         process.communicate()
 
 
 @contextmanager
-def redis_server(directory: Path) -> Iterator[Server]:
+def redis_server(directory: Path) -> Iterator[RedisServer]:
     """One ``redis-server`` that makes every write durable before it answers, and takes no snapshots meanwhile."""
     port = free_port(1)
     directory.mkdir()
@@ -71,7 +83,7 @@ def redis_server(directory: Path) -> Iterator[Server]:
     command += ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        server = Server("redis", port, [process.pid])
+        server = RedisServer("redis", [process.pid], lambda: port)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
