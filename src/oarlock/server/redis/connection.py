@@ -5,6 +5,9 @@ groups stand in one queue in the order of their replies. Groups of one kind go t
 other; a group of the other kind waits until those are answered, so that a read sees the writes before it and none of
 those behind it.
 
+What arrives is taken in shares, one a turn (:mod:`oarlock.server.redis.input`), so that no client's input keeps the
+replica from others for long.
+
 Memory is bounded. While the client does not take its replies, nothing more is sent to the replica and no reply is
 encoded; and when what has been read but not answered exceeds its bound, nothing more is read.
 """
@@ -18,7 +21,7 @@ from typing import Any, Final, Protocol
 from oarlock.server.redis import commands, local, replies
 from oarlock.server.redis.commands import Kind
 from oarlock.server.redis.group import Group
-from oarlock.server.redis.protocol import RequestParser
+from oarlock.server.redis.input import Input
 from oarlock.server.redis.requests import Refused, Request, fits, size_in_log, unknown_command, wrong_arity
 from oarlock.server.redis.service import Service
 from oarlock.server.redis.transactions import IMMEDIATE, Transaction, Watch, aborted
@@ -63,7 +66,7 @@ class Conversation:
         self.transaction: Transaction | None = None
         self.watches: list[Watch] = []
         self._output = output
-        self._parser = RequestParser()
+        self._input = Input()
         self._queue: deque[Group] = deque()
         self._unsent: deque[Group] = deque()
         """Groups of the queue that the replica has not got yet."""
@@ -77,6 +80,8 @@ class Conversation:
         self._behind = False
         """More replies are due than a turn writes."""
         self._replica_full = False
+        self._room = True
+        """What has been read and not answered is within its bound."""
         self._reading = True
         self._quitting = False
         self._over = False
@@ -87,14 +92,7 @@ class Conversation:
         """Bytes have arrived."""
         if self._quitting or self._over:
             return
-        requests = self._parser.feed(data)
-        if requests:
-            self.service.commands += len(requests)
-            if not self._enqueue_alike(requests):
-                self._enqueue(requests)
-        if self._parser.error is not None and not self._quitting:
-            self._answer_locally(replies.error_line(b"ERR Protocol error: " + self._parser.error))
-            self.quit()
+        self._take(self._input.feed(data))
         self._dispatch()
         queue = self._queue
         if queue and queue[0].answered:
@@ -118,16 +116,29 @@ class Conversation:
     def quit(self) -> None:
         """Take nothing more, and close once everything that was asked is answered."""
         self._quitting = True
+        self._input.drop()
         self._schedule_flush()
 
     def lost(self) -> None:
         """The connection is gone. What the replica has got it may still execute."""
         self._over = True
+        self._input.drop()
         self._queue.clear()
         self._unsent.clear()
         self._writing = None
 
     # Requests to groups
+
+    def _take(self, requests: list[Request]) -> None:
+        """Queue a share of the requests."""
+        if requests and not self._enqueue_alike(requests):
+            requests = self._input.put_back(requests)
+            self._enqueue(requests)
+        self.service.commands += len(requests)
+        error = self._input.error
+        if error is not None and not self._quitting:
+            self._answer_locally(replies.error_line(b"ERR Protocol error: " + error))
+            self.quit()
 
     def _enqueue_alike(self, requests: list[Request]) -> bool:
         """Make one group of requests that are all a GET, or all a SET, as in most pipelines; False if they are not.
@@ -304,6 +315,8 @@ class Conversation:
         self._flush_due = False
         if self._over:
             return
+        if self._room and self._input:
+            self._take(self._input.next_share())
         queue = self._queue
         if queue and queue[0].answered and not self._output_full:
             try:
@@ -358,10 +371,14 @@ class Conversation:
     def _adjust_reading(self) -> None:
         if self._over:
             return
-        bound = MAX_WAITING_BYTES if self._reading else MAX_WAITING_BYTES // 2
+        bound = MAX_WAITING_BYTES if self._room else MAX_WAITING_BYTES // 2
+        self._room = self._waiting_bytes <= bound and not self._replica_full
+        more = bool(self._input)
+        if more and self._room:
+            self._schedule_flush()
         # Input behind the end is read, and dropped: closing with input unread resets the connection, and a reset may
         # overtake the last replies.
-        wanted = self._waiting_bytes <= bound and not self._replica_full
+        wanted = self._room and not more
         if wanted != self._reading and not self._output.is_closing():
             self._reading = wanted
             if wanted:

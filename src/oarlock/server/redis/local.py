@@ -1,5 +1,6 @@
 """Commands that are answered on the spot: what concerns the connection or the server, and no data."""
 
+import functools
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
@@ -12,7 +13,7 @@ from oarlock.server.redis import transactions
 from oarlock.server.redis.commands import COMMANDS, Kind
 from oarlock.server.redis.group import Group
 from oarlock.server.redis.info import client_line, info
-from oarlock.server.redis.replies import Reply, Verbatim
+from oarlock.server.redis.replies import Encoded, Reply, Verbatim, encode
 from oarlock.server.redis.requests import SYNTAX_ERROR, Refused, Request, fits, integer, pattern, wrong_arity
 from oarlock.server.redis.service import REDIS_VERSION, Service
 
@@ -30,6 +31,9 @@ class Session(transactions.Session, Protocol):
         """Take nothing more, and close once all replies are out."""
         ...
 
+
+MOST_WORDS: Final = 1024
+"""Of one command that is answered on the spot, between two others: reading a million would stall the replica."""
 
 Handler: TypeAlias = "Callable[[Session, Request], Reply | Group]"
 
@@ -195,7 +199,12 @@ def _info(session: Session, request: Request) -> Reply:
 
 
 def _command(session: Session, request: Request) -> Reply:
-    return [_described(name) for name in _names()]
+    return _all_described()
+
+
+@functools.cache
+def _all_described() -> Encoded:
+    return Encoded(encode([_described(name) for name in _names()], resp3=False))  # It is the same in RESP3.
 
 
 def _command_count(session: Session, request: Request) -> Reply:
@@ -207,7 +216,7 @@ def _command_docs(session: Session, request: Request) -> Reply:
 
 
 def _command_info(session: Session, request: Request) -> Reply:
-    return [_described(name.upper()) for name in request[2:] or _names()]
+    return [_described(name.upper()) for name in request[2:]] or _all_described()
 
 
 def _command_list(session: Session, request: Request) -> Reply:
@@ -282,6 +291,8 @@ CONTAINERS: Final[dict[bytes, dict[bytes, Local]]] = {
 
 def local(name: bytes, request: Request) -> "Handler | None":
     """What answers the request, whose name is given in upper case; None if it is not a command of this module."""
+    if len(request) > MOST_WORDS and (name in LOCAL or name in CONTAINERS) and name != b"WATCH":
+        raise Refused(ErrorReply(b"ERR more than %d arguments" % MOST_WORDS))
     subcommands = CONTAINERS.get(name)
     if subcommands is None:
         found = LOCAL.get(name)
