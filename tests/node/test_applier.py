@@ -1,6 +1,6 @@
 """Applying: what it may not swallow, and what it may not skip."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +23,8 @@ class Machine:
 
     def __init__(self) -> None:
         self.applied: list[tuple[int, Command]] = []
+        self.looked: Callable[[str], object] = lambda query: None
+        """Told each query when it is answered."""
 
     def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
         self.applied += [(at.index, command) for command in commands]
@@ -31,6 +33,8 @@ class Machine:
         return [] if b"forget" in commands else [len(self.applied)] * len(commands)
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
+        for query in queries:
+            self.looked(query)
         if "raise" in queries:
             raise RecursionError
         if "forget" in queries:
@@ -104,6 +108,51 @@ def test_what_the_machine_does_wrong_in_apply_is_never_a_result(command: bytes) 
     with pytest.raises(ReplicaFailed):
         applier.apply([entry(1, own)])
     assert not sink.told
+
+
+def test_54_queries_placed_among_commands_are_answered_where_they_stand() -> None:
+    applier, machine, writes = fresh()
+    first, second = Recorder(), Recorder()
+    writes.add(Group((b"a", b"b"), 1, first, NEVER, [(0, "before"), (1, "between"), (1, "too"), (2, "behind")]))
+    writes.add(Group((b"c",), 1, second, NEVER, [(1, "last")]))
+    own = writes.cut(Term(1))
+    assert own is not None and own.commands == (b"a", b"b", b"c"), "no query is in the log"
+    seen: list[tuple[str, int]] = []
+    machine.looked = lambda query: seen.append((query, len(machine.applied)))
+    applier.apply([entry(1, piece(b"theirs"), own)])
+    assert seen == [("before", 1), ("between", 2), ("too", 2), ("behind", 3), ("last", 4)]
+    assert first.results == ["before", 2, "between", "too", 3, "behind"]
+    assert second.results == [4, "last"]
+
+
+def test_a_placed_query_goes_with_its_group_to_the_next_leader() -> None:
+    """Answered in the old place it would not see the writes that the new leader has in between."""
+    applier, machine, writes = fresh()
+    sink = Recorder()
+    writes.add(Group((b"mine",), 1, sink, NEVER, [(0, "q")]))
+    lost = writes.cut(Term(1))
+    assert lost is not None
+    seen: list[int] = []
+    machine.looked = lambda query: seen.append(len(machine.applied))
+    applier.apply([entry(1, piece(b"theirs"), term=2)])
+    assert not seen and not sink.told
+    again = writes.cut(Term(2))
+    assert again is not None
+    applier.apply([entry(2, again, term=2)])
+    assert seen == [1] and sink.results[0] == "q"
+
+
+def test_queries_placed_in_a_slice_are_not_answered_in_another_of_the_same_number() -> None:
+    """Of an earlier boot, of another replica, or of an earlier term."""
+    applier, machine, writes = fresh()
+    writes.add(Group((b"mine",), 1, Recorder(), NEVER, [(1, "q")]))
+    own = writes.cut(Term(2))
+    assert own is not None
+    seen: list[str] = []
+    machine.looked = seen.append
+    for other in (Slice(ReplicaId(ME + 1), BOOT, 1, (b"x",)), Slice(ME, Boot(BOOT - 1), 1, (b"x",))):
+        applier.apply([entry(1, other, term=2)])
+    assert not seen
 
 
 @pytest.mark.parametrize("query", ["raise", "forget"])

@@ -60,7 +60,7 @@ async def test_back_pressure_ends_when_nobody_waits_any_more() -> None:
             await cluster.crash(int(node.id))
         sinks = [Recorder() for _ in range(COMFORTABLE_BYTES // BATCH_BYTES)]
         for sink in sinks:
-            leader.submit((b"x+",), BATCH_BYTES, sink, 0.3)
+            leader.submit((b"x+",), BATCH_BYTES, sink, timeout_s=0.3)
         called: list[bool] = []
         leader.when_writable(lambda: called.append(True))
         await eventually(lambda: called)
@@ -149,12 +149,12 @@ async def test_sinks_may_come_again_from_within_their_failure() -> None:
 
         def come_again() -> None:
             again.append(Recorder())
-            node.submit((b"x+",), 2, again[-1], 0.1)
+            node.submit((b"x+",), 2, again[-1], timeout_s=0.1)
             again.append(Recorder())
             node.query((b"x",), again[-1], 0.1)
 
         for _ in range(5):
-            node.submit((b"x+",), 2, Recorder(come_again), 0.1)
+            node.submit((b"x+",), 2, Recorder(come_again), timeout_s=0.1)
             node.query((b"x",), Recorder(come_again), 0.1)
         await eventually(lambda: len(again) == 20 and all(sink.told for sink in again))
         assert all(isinstance(sink.error, Unavailable) for sink in again)

@@ -139,5 +139,5 @@ def match_at(leader: Node, follower: int) -> int:
 async def acknowledge_in_vain(leader: Node, follower: int) -> None:
     """The leader appends four entries, each in a turn of its own, and the follower acknowledges them."""
     for last_index in range(leader.status().last_index + 1, leader.status().last_index + 5):
-        leader.submit((b"lost=1",), 6, Recorder(), 0.1)
+        leader.submit((b"lost=1",), 6, Recorder(), timeout_s=0.1)
         await eventually(lambda last_index=last_index: match_at(leader, follower) == last_index, "it acknowledges")  # type: ignore[misc]

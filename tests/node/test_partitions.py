@@ -20,7 +20,7 @@ async def test_42_a_deposed_leader_in_a_minority_answers_neither_reads_nor_write
         cluster.wire.part([int(old.id)], others)
         read, write = Recorder(), Recorder()
         old.query((b"x",), read)  # it still believes that it leads
-        old.submit((b"x=lost",), 6, write, 0.5)
+        old.submit((b"x=lost",), 6, write, timeout_s=0.5)
         new = await cluster.leader(*others)
         await new.propose(b"x=new")
         with pytest.raises((NotLeader, TermElapsed, AuthorityTimedOut)):

@@ -9,7 +9,7 @@ import msgspec
 
 from oarlock.errors import OarlockError
 from oarlock.kv import KeyValue
-from oarlock.node.api import Sink, Status
+from oarlock.node.api import PlacedQuery, Sink, Status
 from oarlock.state_machine import Position
 from oarlock.types import Boot, Command, Index, ReplicaId, Term
 
@@ -50,13 +50,15 @@ class FakeReplica:
 
     # Replica
 
-    def submit(self, commands: Sequence[Command], size_bytes: int, sink: Sink) -> bool:
+    def submit(
+        self, commands: Sequence[Command], size_bytes: int, sink: Sink, placed: Sequence[PlacedQuery] = ()
+    ) -> bool:
         assert not self._inside, "a sink called back into the replica"
         assert 0 < len(commands) <= 1024 and (size_bytes <= 1024 * 1024 or len(commands) == 1)
         if self.recording:
-            self.groups.append(("write", list(commands)))
+            self.groups.append(("write", _in_order(commands, placed)))
         failure = self.failure
-        self._later(lambda: sink.failed(failure) if failure else sink.resolved(self._apply(commands)))
+        self._later(lambda: sink.failed(failure) if failure else sink.resolved(self._woven(commands, placed)))
         return self.room
 
     def query(self, queries: Sequence[Any], sink: Sink) -> None:
@@ -112,11 +114,26 @@ class FakeReplica:
     def _apply(self, commands: Sequence[Command]) -> Sequence[Any]:
         return self.machine.apply(commands, Position(index=Index(1), time_ms=self.time_ms))
 
+    def _woven(self, commands: Sequence[Command], placed: Sequence[PlacedQuery]) -> Sequence[Any]:
+        if not placed:
+            return self._apply(commands)
+        queries = {id(query) for _, query in placed}
+        return [
+            (self._query if id(item) in queries else self._apply)([item])[0] for item in _in_order(commands, placed)
+        ]
+
     def _query(self, queries: Sequence[Any]) -> Sequence[Any]:
         return [
             _finished(result) if isinstance(result, Generator) else result
             for result in self.machine.query(queries, Position(Index(1), self.time_ms))
         ]
+
+
+def _in_order(commands: Sequence[Command], placed: Sequence[PlacedQuery]) -> list[Any]:
+    items: list[Any] = list(commands)
+    for position, query in reversed(placed):
+        items.insert(position, query)
+    return items
 
 
 def _finished(answer: Generator[None, None, Any]) -> Any:

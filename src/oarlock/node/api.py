@@ -6,7 +6,7 @@ of a hundred commands with one sink, so that nothing here costs per command.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,9 @@ from oarlock.errors import OarlockError
 from oarlock.types import Boot, Command, Index, ReplicaId, Term
 
 log = logging.getLogger("oarlock")
+
+PlacedQuery: TypeAlias = tuple[int, Any]
+"""A query among the commands of a group, and how many of them stand before it."""
 
 
 class Sink(Protocol):
@@ -60,10 +63,14 @@ class Status(msgspec.Struct, frozen=True):
 class Replica(Protocol):
     """A running replica, as the servers use it. Everything is called on its event loop."""
 
-    def submit(self, commands: Sequence[Command], size_bytes: int, sink: Sink) -> bool:
+    def submit(
+        self, commands: Sequence[Command], size_bytes: int, sink: Sink, placed: Sequence[PlacedQuery] = ()
+    ) -> bool:
         """Replicate the group; ``size_bytes`` is about the sum of its commands' sizes.
 
-        The group stays together: its commands are applied in order with nothing between them.
+        The group stays together: its commands are applied in order with nothing between them. ``placed`` queries, in
+        their order, are answered at their place as the group is applied, at once: none may be one that is answered in
+        steps. The sink gets the results of commands and queries in one sequence, each at its place.
         A group holds up to 1 MiB, or one command of up to ``MAX_COMMAND_BYTES``. Never calls the sink before it
         returns.
         Returns False when the replica holds more than it likes: the caller should stop reading from its client

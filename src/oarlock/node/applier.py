@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from types import GeneratorType
 from typing import Any
 
 from oarlock.errors import NotExecuted, ReplicaFailed
-from oarlock.node.api import tell
+from oarlock.node.api import PlacedQuery, tell
 from oarlock.node.batch import decode_batch
 from oarlock.node.reads import QueryGroup
 from oarlock.node.writes import Writes
@@ -46,7 +48,9 @@ class Applier:
                 slices = self._decoded.pop(entry.index, None) or decode_batch(entry.payload)
                 at = Position(entry.index, entry.time_ms)
                 for piece in slices:
-                    writes.applied(piece, entry.term, self._apply(piece.commands, at))
+                    placed = writes.placed_in(piece, entry.term)
+                    results = self._apply(piece.commands, at) if not placed else self._weave(piece.commands, placed, at)
+                    writes.applied(piece, entry.term, results)
             elif entry.kind == EntryKind.CLOCK:
                 self._apply((), Position(entry.index, entry.time_ms))
             elif entry.kind not in (EntryKind.SENTINEL, EntryKind.CONFIGURATION):
@@ -64,6 +68,28 @@ class Applier:
             )
         return results
 
+    def _weave(self, commands: Sequence[Command], placed: Sequence[PlacedQuery], at: Position) -> list[Any]:
+        """Apply commands, and answer each query where it stands among them; the results in that order."""
+        results: list[Any] = []
+        done = 0
+        for position, together in groupby(placed, key=itemgetter(0)):
+            if position > done:
+                results += self._apply(commands[done:position], at)
+                done = position
+            results += self._query([query for _, query in together], at)
+        if done < len(commands):
+            results += self._apply(commands[done:], at)
+        return results
+
+    def _query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
+        try:
+            results = self._machine.query(queries, at)
+        except Exception as error:
+            raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
+        if len(results) != len(queries):
+            raise ReplicaFailed(f"the state machine gave {len(results)} answers to {len(queries)} queries")
+        return results
+
     @property
     def next_due_ms(self) -> int | None:
         """Log time at which the state machine wants a clock entry, if it is one that does."""
@@ -74,12 +100,7 @@ class Applier:
         """Answer a group of queries from the present state, everything up to ``applied``."""
         if group.sink is None:
             return
-        try:
-            results = self._machine.query(group.queries, Position(applied, group.time_ms))
-        except Exception as error:
-            raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
-        if len(results) != len(group.queries):
-            raise ReplicaFailed(f"the state machine gave {len(results)} answers to {len(group.queries)} queries")
+        results = self._query(group.queries, Position(applied, group.time_ms))
         if GeneratorType in map(type, results):
             self._long_answers.append((list(results), group))
         else:

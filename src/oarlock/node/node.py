@@ -45,7 +45,7 @@ from oarlock.network.messages import (
 )
 from oarlock.network.transport import Network, TcpNetwork
 from oarlock.node.acquaintance import FINAL_REFUSALS, Acquaintance
-from oarlock.node.api import Sink, Status
+from oarlock.node.api import PlacedQuery, Sink, Status
 from oarlock.node.applier import Applier
 from oarlock.node.batch import BATCH_BYTES, encode_batch
 from oarlock.node.clock import Clock, LoopClock
@@ -316,7 +316,7 @@ class Node:
         if not is_command(command):
             raise TypeError(f"a command is bytes or a tuple of bytes, not {command!r:.80}")
         sink = _FutureSink(self._loop)
-        self.submit((command,), command_bytes(command), sink, timeout_s)
+        self.submit((command,), command_bytes(command), sink, timeout_s=timeout_s)
         return (await sink.future)[0]
 
     async def read(self, query: Any, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
@@ -354,7 +354,12 @@ class Node:
     # ── what servers call (oarlock.node.api.Replica) ─────────────────────────────────────────────────────────
 
     def submit(
-        self, commands: Sequence[Command], size_bytes: int, sink: Sink, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        commands: Sequence[Command],
+        size_bytes: int,
+        sink: Sink,
+        placed: Sequence[PlacedQuery] = (),
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> bool:
         """Replicate a group of commands; see :class:`oarlock.node.api.Replica`."""
         refusal: NotExecuted | None = None
@@ -369,7 +374,7 @@ class Node:
         if refusal is not None:
             self._loop.call_soon(sink.failed, refusal)
             return True
-        self._writes.add(Group(commands, size_bytes, sink, self._clock.monotonic_s() + timeout_s))
+        self._writes.add(Group(commands, size_bytes, sink, self._clock.monotonic_s() + timeout_s, placed))
         self._schedule_turn()
         return self._writes.held_bytes < COMFORTABLE_BYTES
 

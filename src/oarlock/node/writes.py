@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from oarlock.errors import NotExecuted, OarlockError, OutcomeUnknown, ReplicaFailed, Unavailable
-from oarlock.node.api import Sink, tell
+from oarlock.node.api import PlacedQuery, Sink, tell
 from oarlock.node.batch import BATCH_BYTES
 from oarlock.types import Boot, Command, ReplicaId, Slice, Term
 
@@ -36,6 +36,7 @@ class Group(msgspec.Struct):
     sink: Sink | None
     """None once an outcome was reported: whatever happens now, nobody waits for it."""
     deadline: float
+    placed: Sequence[PlacedQuery] = ()
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -44,6 +45,8 @@ class Cut(msgspec.Struct, frozen=True):
     slice: Slice
     groups: list[Group]
     size_bytes: int
+    placed: list[PlacedQuery]
+    """The queries of all groups, by how many commands of the slice stand before each."""
 
 
 class Writes:
@@ -86,24 +89,28 @@ class Writes:
             self._term, self._next_number = term, 1
         groups: list[Group] = []
         commands: list[Command] = []
+        placed: list[PlacedQuery] = []
         size_bytes = 0
         waiting = self._waiting
         while (
             waiting
-            and len(commands) < SLICE_COMMANDS
+            and len(commands) + len(placed) < SLICE_COMMANDS
             and (not groups or size_bytes + waiting[0].size_bytes <= BATCH_BYTES)
         ):
             group = waiting.popleft()
             if group.sink is None:
                 continue
             groups.append(group)
+            if group.placed:
+                before = len(commands)
+                placed += [(before + position, query) for position, query in group.placed]
             commands += group.commands
             size_bytes += group.size_bytes
         if not groups:
             return None
         piece = Slice(self._origin, self._boot, self._next_number, tuple(commands))
         self._next_number += len(commands)
-        self._undecided.append(Cut(piece, groups, size_bytes))
+        self._undecided.append(Cut(piece, groups, size_bytes, placed))
         self._undecided_bytes += size_bytes
         return piece
 
@@ -114,8 +121,20 @@ class Writes:
                 if cut.slice.first >= from_number:
                     yield cut.slice
 
+    def placed_in(self, piece: Slice, term: Term) -> Sequence[PlacedQuery]:
+        """The queries to answer while this slice, which is about to be applied, is.
+
+        That is as good as a round: the slice was cut after they arrived. A write that had finished by then stands
+        below every entry appended later; or it has a later term, and then the slice's entry never commits.
+        """
+        if self._undecided and piece.origin == self._origin and piece.boot == self._boot and term == self._term:
+            cut = self._undecided[0]
+            return cut.placed if cut.slice.first == piece.first else ()
+        return ()
+
     def applied(self, piece: Slice, term: Term, results: Sequence[Any]) -> None:
-        """A slice was applied. If it is one of ours, its groups have their results."""
+        """A slice was applied. If it is one of ours, its groups have their results: those of its commands, and of the
+        queries placed in it."""
         if piece.origin != self._origin or piece.boot != self._boot:
             return
         cut = self._undecided.popleft() if self._undecided else None
@@ -125,7 +144,7 @@ class Writes:
         groups = cut.groups
         start = 0
         for group in groups:
-            end = start + len(group.commands)
+            end = start + len(group.commands) + len(group.placed)
             if group.sink is not None:
                 self.held_bytes -= group.size_bytes
                 tell(group.sink.resolved, results if len(groups) == 1 else results[start:end])

@@ -21,6 +21,8 @@ class Kind(Enum):
     """Where a command is answered."""
 
     READ = "read"
+    LONG_READ = "long read"
+    """Its answer may be given in steps, so it can have no place among writes."""
     WRITE = "write"
     LOCAL = "local"
 
@@ -132,8 +134,8 @@ COMMANDS: Final[dict[bytes, Spec]] = {
     b"EXPIRETIME": Spec(Kind.READ, 2, _as_it_is(b"EXPIRETIME")),
     b"PEXPIRETIME": Spec(Kind.READ, 2, _as_it_is(b"PEXPIRETIME")),
     b"DBSIZE": Spec(Kind.READ, 1, _as_it_is(b"DBSIZE"), _NO_KEYS),
-    b"KEYS": Spec(Kind.READ, 2, _keys, _NO_KEYS),
-    b"SCAN": Spec(Kind.READ, -2, _scan, _NO_KEYS),
+    b"KEYS": Spec(Kind.LONG_READ, 2, _keys, _NO_KEYS),
+    b"SCAN": Spec(Kind.LONG_READ, -2, _scan, _NO_KEYS),
     b"SET": Spec(Kind.WRITE, -3, set_),
     b"SETNX": Spec(Kind.WRITE, 3, _as_it_is(b"SETNX")),
     b"SETEX": Spec(Kind.WRITE, 4, setting_for(b"setex", b"EX")),

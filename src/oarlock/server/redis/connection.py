@@ -1,12 +1,9 @@
 """One client's conversation: requests in, replies out, in order. It knows no sockets, only an :class:`Output`.
 
-Requests that arrive together are cut into groups of one kind: writes, reads, or commands answered on the spot. All
-groups stand in one queue in the order of their replies. Groups of one kind go to the replica at once, one behind the
-other; a group of the other kind waits until those are answered, so that a read sees the writes before it and none of
-those behind it.
-
-What arrives is taken in shares, one a turn (:mod:`oarlock.server.redis.input`), so that no client's input keeps the
-replica from others for long.
+Requests that arrive together are cut into groups: of reads, of writes with the reads among them, or of commands
+answered on the spot. All groups stand in one queue in the order of their replies. Groups of reads go to the replica at
+once, one behind the other, and so do groups with writes; but either sort waits until those of the other are answered,
+so that a read sees the writes before it and none of those behind it.
 
 Memory is bounded. While the client does not take its replies, nothing more is sent to the replica and no reply is
 encoded; and when what has been read but not answered exceeds its bound, nothing more is read.
@@ -42,6 +39,11 @@ _PLAIN_KINDS: Final = {b"GET": Kind.READ, b"get": Kind.READ, b"SET": Kind.WRITE,
 _POST, _HOST = b"POST", b"HOST:"
 
 
+def _go_together(first: Kind, second: Kind) -> bool:
+    """Whether commands of these kinds can be in one group."""
+    return first is second or {first, second} == {Kind.READ, Kind.WRITE}
+
+
 class Output(Protocol):
     """What a conversation wants of its transport; an :class:`asyncio.Transport` has it."""
 
@@ -71,7 +73,7 @@ class Conversation:
         self._unsent: deque[Group] = deque()
         """Groups of the queue that the replica has not got yet."""
         self._at_replica = 0
-        self._kind_at_replica = Kind.LOCAL
+        self._writes_at_replica = False
         self._writing: Iterator[bytes] | None = None
         """The rest of the replies of the first group."""
         self._waiting_bytes = 0
@@ -94,8 +96,7 @@ class Conversation:
             return
         self._take(self._input.feed(data))
         self._dispatch()
-        queue = self._queue
-        if queue and queue[0].answered:
+        if self._queue and self._queue[0].answered:
             self._schedule_flush()
         self._adjust_reading()
 
@@ -159,65 +160,44 @@ class Conversation:
             return False
         if len(items) != len(requests):
             return False
-        size_bytes = sum(map(len, chain.from_iterable(requests)))
+        size_bytes = sum(map(len, chain.from_iterable(items)))
         if size_bytes > MAX_GROUP_BYTES and len(items) > 1:
             return False
-        group = Group(kind, self.resp3, self.answered)
-        group.items = items
-        self._close_group(group, size_bytes)
+        self._close_group(Group(kind, self.resp3, self.answered, items, plain=True), size_bytes)
         return True
 
     def _enqueue(self, requests: list[Request]) -> None:
-        group = Group(Kind.LOCAL, self.resp3, self.answered)
-        kind, items, size_bytes = Kind.LOCAL, group.items, 0
+        """Make groups of the requests: one of all that go together, as far as its bounds allow."""
+        group, size_bytes = None, 0
         for request in requests:
-            name = request[0]
-            count = len(request)
-            plain = True
-            item: Any
-            if self.transaction is None and count == 2 and (name == b"GET" or name == b"get"):
-                kind = Kind.READ
-                key = request[1]
-                item = (b"GET", key)
-                length = len(key)
-            elif self.transaction is None and count == 3 and (name == b"SET" or name == b"set"):
-                kind = Kind.WRITE
-                _, key, value = request
-                item = (b"SET", key, value)
-                length = len(key) + len(value)
-            else:
-                plain = False
-                kind, item = self.understood(request)
-                if isinstance(item, Group):
-                    self._close_group(group, size_bytes)
-                    self._close_group(item, item.size_bytes)
-                    group = Group(Kind.LOCAL, self.resp3, self.answered)
-                    items = group.items
-                    size_bytes = 0
-                    continue
-                length = len(item) if kind is Kind.LOCAL else size_in_log(item)
-            if (
-                kind is not group.kind
-                or len(items) >= MAX_GROUP_COMMANDS
-                or (size_bytes + length > MAX_GROUP_BYTES and items)
+            kind, item = self.understood(request)
+            if isinstance(item, Group):
+                self._close_group(group, size_bytes)
+                self._close_group(item, item.size_bytes)
+                group, size_bytes = None, 0
+                continue
+            length = len(item) if kind is Kind.LOCAL else size_in_log(item)
+            if group is not None and (
+                not _go_together(group.kind, kind)
+                or len(group) >= MAX_GROUP_COMMANDS
+                or size_bytes + length > MAX_GROUP_BYTES
             ):
                 self._close_group(group, size_bytes)
-                group = Group(kind, self.resp3, self.answered)
-                items = group.items
-                size_bytes = 0
-            items.append(item)
+                group, size_bytes = None, 0
+            if group is None:
+                group = Group(kind, self.resp3, self.answered, [item])
+            else:
+                group.add(kind, item)
             size_bytes += length
-            if not plain:
-                group.plain = False
-                if self._quitting:
-                    break
+            if self._quitting:
+                break
         self._close_group(group, size_bytes)
 
-    def _close_group(self, group: Group, size_bytes: int) -> None:
-        if not group.items:
+    def _close_group(self, group: Group | None, size_bytes: int) -> None:
+        if group is None:
             return
         group.size_bytes = size_bytes
-        self._waiting_bytes += size_bytes + _COMMAND_OVERHEAD_BYTES * len(group.items)
+        self._waiting_bytes += size_bytes + _COMMAND_OVERHEAD_BYTES * len(group)
         self._queue.append(group)
         if group.kind is not Kind.LOCAL:
             self._unsent.append(group)
@@ -266,9 +246,7 @@ class Conversation:
             raise
 
     def _answer_locally(self, reply: bytes) -> None:
-        group = Group(Kind.LOCAL, self.resp3, self.answered)
-        group.items.append(reply)
-        self._close_group(group, len(reply))
+        self._close_group(Group(Kind.LOCAL, self.resp3, self.answered, [reply]), len(reply))
 
     # Groups to the replica
 
@@ -277,17 +255,18 @@ class Conversation:
         replica = self.service.replica
         while unsent and not self._output_full and not self._behind and self._at_replica < MAX_GROUPS_AT_REPLICA:
             group = unsent[0]
-            if self._at_replica and group.kind is not self._kind_at_replica:
+            writes = group.kind is Kind.WRITE
+            if self._at_replica and writes is not self._writes_at_replica:
                 return
-            if group.kind is Kind.WRITE and self._replica_full:
+            if writes and self._replica_full:
                 return
             unsent.popleft()
             group.seal()
             self._at_replica += 1
-            self._kind_at_replica = group.kind
-            if group.kind is Kind.READ:
+            self._writes_at_replica = writes
+            if not writes:
                 replica.query(group.items, group)
-            elif not replica.submit(group.items, group.size_bytes, group):
+            elif not replica.submit(group.items, group.size_bytes, group, group.placed):
                 self._replica_full = True
                 replica.when_writable(self._replica_writable)
 
@@ -364,7 +343,7 @@ class Conversation:
 
     def _forget_first(self) -> None:
         group = self._queue.popleft()
-        self._waiting_bytes -= group.size_bytes + _COMMAND_OVERHEAD_BYTES * len(group.items)
+        self._waiting_bytes -= group.size_bytes + _COMMAND_OVERHEAD_BYTES * len(group)
 
     # Back-pressure
 

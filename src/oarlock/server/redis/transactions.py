@@ -59,9 +59,7 @@ class Watch(Group):
     __slots__ = ("_keys", "watched")
 
     def __init__(self, keys: Sequence[bytes], resp3: bool, answered: Callable[[], None]) -> None:
-        super().__init__(Kind.READ, resp3, answered)
-        self.plain = False
-        self.items.append((b"VERSION", *keys))
+        super().__init__(Kind.READ, resp3, answered, [(b"VERSION", *keys)])
         self._keys = keys
         self.size_bytes = sum(map(len, keys)) + _OVERHEAD_BYTES * len(keys)
         self.watched: list[Watched] = [(keys[0], -1)]
@@ -86,12 +84,10 @@ class Exec(Group):
         answered: Callable[[], None],
     ) -> None:
         """``replies`` has those that are known already, and None where the result of a command will stand."""
-        super().__init__(Kind.WRITE, resp3, answered)
-        self.plain = False
+        super().__init__(Kind.WRITE, resp3, answered, [(b"EXEC",)])
         self._commands = commands
         self._replies = replies
         self._watches = watches
-        self.items.append((b"EXEC",))
         self.size_bytes = sum(watch.size_bytes for watch in watches)
         self.size_bytes += sum(map(size_in_log, commands))
 
