@@ -29,30 +29,36 @@ MOVES = 3
 """How often a turn is begun again because the leader changed under it."""
 
 
+NAMES: dict[Command, str] = {"put": "SET", "get": "GET"}
+"""Of Oarlock's commands."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: who is asked for what, by which client program."""
+    """One line of the table: who is asked for what, by which client program, over how many connections."""
 
     system: Literal["etcd", "oarlock"]
     command: Command
     client: Literal["Go", "redis-benchmark"]
+    connections: int = CLIENTS
 
     def __str__(self) -> str:
-        name = self.command if self.system == "etcd" else {"put": "SET", "get": "GET"}[self.command]
-        return f"{self.system:<8} {name:<17}{self.client:<16}"
+        name = NAMES[self.command] if self.system == "oarlock" else self.command
+        return f"{self.system:<8} {name:<16}  {self.client:<15}{self.connections:>4}"
 
 
-ROWS = [
-    Row("etcd", "put", "Go"),
-    Row("oarlock", "put", "redis-benchmark"),
-    Row("oarlock", "put", "Go"),
-    Row("etcd", "get", "Go"),
-    Row("oarlock", "get", "redis-benchmark"),
-    Row("oarlock", "get", "Go"),
-    Row("etcd", "get-serializable", "Go"),
-]
+def rows_of(command: Command) -> list[Row]:
+    return [
+        Row("etcd", command, "Go", 1),
+        Row("etcd", command, "Go"),
+        Row("oarlock", command, "redis-benchmark"),
+        Row("oarlock", command, "Go"),
+    ]
+
+
+ROWS = [*rows_of("put"), *rows_of("get"), Row("etcd", "get-serializable", "Go", 1)]
 TARGETS: dict[Command, float] = {"put": 3, "get": 8}
-"""How many times etcd's rate, with redis-benchmark as our client, the project wants to reach."""
+"""How many times etcd's rate the project wants to reach."""
 
 Results = dict[Row, list[Measurement]]
 
@@ -67,7 +73,7 @@ def main() -> None:
         etcd_cluster(Path(name) / "etcd") as theirs,
     ):
         note("building the Go client")
-        go = GoClient(Path(name), options.connections)
+        go = GoClient(Path(name))
         note("filling")
         fill(ours)
         theirs.fill()
@@ -87,17 +93,16 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="make bench-etcd"
     )
     parser.add_argument("--alternations", type=int, default=5, help="how often each has its turn (5)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="about how long a turn takes (5)")
-    parser.add_argument("--connections", type=int, default=CLIENTS, help=f"that etcd's clients share ({CLIENTS})")
+    parser.add_argument("--seconds", type=float, default=4.0, help="about how long a turn takes (4)")
     parser.add_argument("--directory", default=None, help="where the data goes, to measure another disk")
     return parser.parse_args()
 
 
 def load_of(row: Row, server: Server, go: GoClient, seconds: float) -> Callable[[], Load]:
     if row.client == "Go":
-        return partial(go.load, server, row.command, seconds)
+        return partial(go.load, server, row.command, row.connections, seconds)
     requests = max(int(GUESSED_RATE[row.command] * seconds), CLIENTS)
-    return partial(redis_benchmark, server, {"put": "SET", "get": "GET"}[row.command], 1, requests)
+    return partial(redis_benchmark, server, NAMES[row.command], 1, requests)
 
 
 def at_one_leader(server: Server, load: Callable[[], Load]) -> Measurement:
@@ -115,28 +120,31 @@ def print_table(results: Results, options: argparse.Namespace) -> None:
     version = subprocess.run(["etcd", "--version"], capture_output=True, text=True).stdout.split()[2]
     print(f"Three replicas beside three etcd servers ({version}), {CLIENTS} clients at the leader of each.")
     print(f"{KEYS:,} keys, {os.cpu_count()} cores shared by all; medians of {options.alternations}.\n")
-    print("                                          operations a second        latency ms      CPU µs an operation")
-    print("                  client             median    lowest   highest     p50     p99    3 servers   client")
+    print("                                               operations a second      latency ms    CPU µs an operation")
+    print("                           client     connections  median   range          p50    p99     3 servers  client")
     for row in ROWS:
         seen = results[row]
         rates = [m.rate for m in seen]
         print(
-            f"{row}{median(rates):10,.0f}{min(rates):10,.0f}{max(rates):10,.0f}"
-            f"{median(m.p50_ms for m in seen):8.2f}{median(m.p99_ms for m in seen):8.2f}"
-            f"{median(m.cpu_s_per_million for m in seen):13.0f}{median(m.client_cpu_s_per_million for m in seen):9.0f}"
+            f"{row}{median(rates):14,.0f}  {f'{min(rates):,.0f} to {max(rates):,.0f}':<16}"
+            f"{median(m.p50_ms for m in seen):6.2f}{median(m.p99_ms for m in seen):7.2f}"
+            f"{median(m.cpu_s_per_million for m in seen):12.0f}{median(m.client_cpu_s_per_million for m in seen):8.0f}"
         )
-    print("\nOarlock's rate as a multiple of etcd's; in brackets, the lowest and the highest of an alternation:")
+    print("\nRate, as a multiple of etcd's; in brackets, the lowest and the highest of an alternation:")
     for command, target in TARGETS.items():
-        print(f"{'SET / put' if command == 'put' else 'GET / get':<11}", end="")
-        for client in ("redis-benchmark", "Go"):
-            print(f"{client} {ratios(results, Row('oarlock', command, client))}   ", end="")
-        print(f"wanted with redis-benchmark: {target:g}")
+        etcd_shared, etcd, *ours = rows_of(command)
+        for row in ours:
+            print(
+                f"{NAMES[command]} / {command}  {row.client:<15}  "
+                f"etcd over 1 connection {multiple(results[row], results[etcd_shared]):<20}  "
+                f"over {CLIENTS} {multiple(results[row], results[etcd]):<20}  target {target:g}"
+            )
 
 
-def ratios(results: Results, row: Row) -> str:
-    ours, theirs = ([m.rate for m in results[side]] for side in (row, Row("etcd", row.command, "Go")))
-    each = [our / their for our, their in zip(ours, theirs, strict=True)]
-    return f"{median(ours) / median(theirs):.1f} ({min(each):.1f} to {max(each):.1f})"
+def multiple(ours: list[Measurement], theirs: list[Measurement]) -> str:
+    each = [our.rate / their.rate for our, their in zip(ours, theirs, strict=True)]
+    whole = median(our.rate for our in ours) / median(their.rate for their in theirs)
+    return f"{whole:.1f} ({min(each):.1f} to {max(each):.1f})"
 
 
 if __name__ == "__main__":

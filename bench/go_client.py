@@ -25,10 +25,9 @@ Command = Literal["put", "get", "get-serializable"]
 class GoClient:
     """A built load generator."""
 
-    def __init__(self, directory: Path, connections: int) -> None:
-        """Build it in a directory; the clients share ``connections`` when they talk to etcd."""
+    def __init__(self, directory: Path) -> None:
+        """Build it in a directory."""
         self._program = directory / "load"
-        self._connections = connections
         environment = os.environ | {"GOPATH": str(GOPATH), "GO111MODULE": "off"}
         command = [GO, "build", "-buildvcs=false", "-o", str(self._program), "."]
         run = subprocess.run(
@@ -37,10 +36,11 @@ class GoClient:
         if run.returncode:
             sys.exit(f"the Go client could not be built:\n{run.stderr}")
 
-    def load(self, server: Server, command: Command, duration_s: float) -> Load:
+    def load(self, server: Server, command: Command, connections: int, duration_s: float) -> Load:
+        """What the clients see that share some connections (to etcd; those of Redis cannot, and have one each)."""
         arguments = [str(self._program), "-speak", "etcd" if server.name == "etcd" else "redis"]
         arguments += ["-address", f"127.0.0.1:{server.port}", "-command", command, "-value", VALUE]
-        arguments += ["-clients", str(CLIENTS), "-connections", str(self._connections), "-keys", str(KEYS)]
+        arguments += ["-clients", str(CLIENTS), "-connections", str(connections), "-keys", str(KEYS)]
         arguments += ["-duration", f"{duration_s}s"]
         run = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S)
         if run.returncode:
