@@ -71,6 +71,13 @@ NOISE = st.lists(
 @example(b"*1\r\n+a\r\n", [])
 @example(b"*1\r\n$1\r\na\r\n=10\r\n", [])
 @example(b"*1\r\n:1\r\n*1\r\n$1\r\na\r\n", [])
+@example(b"*1\r\n$1\r\na\r\n:0\r\n", [])
+@example(b"*1\r\n$1\r\na\r\n,0\r\n", [])
+@example(b"*2\r\n$1\r\n$\r\n+a\r\n", [])
+@example(b"*2\r\n$1\r\na\r\n+$1\r\n", [])
+@example(b"*2\r\n$2\r\n$$\r\n=7\r\ntxt:abc\r\n", [])
+@example(b"*2\r\n$1\r\n$\r\n(12\r\n", [])
+@example(b"*1\r\n$2\r\n*1\r\n+\r\n", [])
 @settings(max_examples=300, deadline=None)
 def test_the_fast_way_takes_nothing_that_the_exact_one_refuses(stream: bytes, cuts: list[int]) -> None:
     with (

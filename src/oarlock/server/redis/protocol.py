@@ -24,6 +24,8 @@ _MAX_LINE_BYTES: Final = 64 * 1024
 
 _SUSPECT_COUNT: Final = re.compile(rb"\*(?![1-9]\d{0,2}\r)")
 _STAR, _DOLLAR = b"*$"
+_INCOMPLETE: Final = object()
+"""What hiredis answers when it has no more. By default it says False, which a zero equals."""
 _SHORT_BYTES: Final = 1000
 _HEADERS: Final = [b"$%d" % length for length in range(_SHORT_BYTES)]
 """The headers of short arguments,"""
@@ -43,7 +45,7 @@ class RequestParser:
     def __init__(self) -> None:
         self.error: bytes | None = None
         """What was wrong with the input, once something was; nothing after it is looked at."""
-        self._reader = hiredis.Reader()
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._pending = bytearray()
         self._needed = 0
         """Bytes that must be pending before looking again can achieve anything."""
@@ -89,7 +91,8 @@ class RequestParser:
             if cut < 0:
                 return data
             plain, rest = data[: cut + 2], data[cut + 2 :]
-        # Only aggregates make hiredis reserve memory before their contents have come.
+        # Only aggregates make hiredis reserve memory before their contents have come; and only statuses, verbatim
+        # strings and large numbers come out as bytes although they are no bulk strings.
         if (
             not plain.startswith(b"*")
             or _SUSPECT_COUNT.search(plain)
@@ -97,14 +100,17 @@ class RequestParser:
             or b"~" in plain
             or b">" in plain
             or b"|" in plain
+            or b"\r\n+" in plain
+            or b"\r\n=" in plain
+            or b"\r\n(" in plain
         ):
             return data
         reader = self._reader
         try:
             reader.feed(plain)
-            parsed: list[list[bytes]] = list(iter(reader.gets, False))
+            parsed: list[list[bytes]] = list(iter(reader.gets, _INCOMPLETE))
             b"".join(chain.from_iterable(parsed))  # Raises unless every argument is bytes.
-            # A status comes out as bytes, too, but has no dollar. A request that is not complete has a star.
+            # An empty string between requests would pass for one, but has a dollar. One that is not complete has a star.
             if (
                 plain.count(b"*") == len(parsed)
                 and plain.count(b"$") == sum(map(len, parsed))
@@ -114,7 +120,7 @@ class RequestParser:
                 return rest
         except (hiredis.ProtocolError, hiredis.ReplyError, TypeError):
             pass
-        self._reader = hiredis.Reader()
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         return data
 
     def _piecemeal(self, data: bytes, requests: list[list[bytes]], most: int = sys.maxsize) -> bytes:
