@@ -38,7 +38,11 @@ class StateMachine(Protocol):
     """
 
     def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
-        """Execute the commands in order; return one result for each. Results stay on this replica."""
+        """Execute the commands in order; return one result for each. Results stay on this replica.
+
+        How the commands of the log are divided among calls differs from replica to replica: the state must not depend
+        on it.
+        """
         ...
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:

@@ -68,6 +68,26 @@ def test_a_change_aborts(name: str, together: bool) -> None:
     assert timed.query(b"EXISTS", b"done") == 0
 
 
+@pytest.mark.parametrize("divided_at", range(4))
+def test_versions_do_not_depend_on_how_the_log_is_divided_among_calls(divided_at: int) -> None:
+    """A replica that answers reads of its own clients among the commands of a batch divides it; the others do not."""
+    commands = [
+        (b"SET", b"k", b"1"),
+        (b"INCRBY", b"n", b"1"),
+        (b"SET", b"x", b"2"),
+        (b"DEL", b"k"),
+        (b"SET", b"y", b""),
+    ]
+    whole, divided = Timed(), Timed()
+    whole.machine.apply(commands, Position(Index(1), 0))
+    divided.machine.apply(commands[: divided_at + 1], Position(Index(1), 0))
+    divided.machine.apply(commands[divided_at + 1 :], Position(Index(1), 0))
+    keys = (b"k", b"n", b"x", b"y", b"absent")
+    assert watching(whole, *keys) == watching(divided, *keys)
+    whole.at(10).at(20)
+    assert watching(whole, *keys) == watching(divided, *keys), "nor on entries that only tell the time"
+
+
 def test_58_a_watched_absent_key_that_was_set_and_deleted() -> None:
     timed = Timed()
     watched = watching(timed, b"k")

@@ -39,9 +39,9 @@ class Keyspace:
         """A key that is gone may still stand in here: ask :attr:`lifetimes` too, or use :meth:`get`."""
         self.lifetimes = Lifetimes()
         self.change = 0
-        """Number of the present apply. Nothing is read while one is under way, so writes need no finer number."""
+        """Number of the present command, from the beginning of the log, and so the same on every replica."""
         self.versions = array("Q", bytes(8 * (VERSION_MASK + 1)))
-        """For each slot, to which a key belongs by its CRC, the number of the last apply that wrote one of its keys."""
+        """For each slot, to which a key belongs by its CRC, the number of the last command that wrote one of them."""
         self._flushed: list[dict[bytes, bytes]] = []
         self._listings: list[ref[KeysOfAMoment]] = []
 
@@ -50,7 +50,6 @@ class Keyspace:
 
     def begin(self, now_ms: int) -> None:
         """A batch of this log time is about to be applied. Keys that end are gone from here on."""
-        self.change += 1
         lifetimes = self.lifetimes
         if now_ms > lifetimes.now_ms:
             lifetimes.now_ms = now_ms

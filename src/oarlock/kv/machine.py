@@ -55,10 +55,12 @@ class KeyValue:
         checked = cast("Sequence[tuple[bytes, ...]]", commands)
         data.begin(at.time_ms)
         data.before_change(checked)
-        shards, versions, change = data.shards, data.versions, data.change
+        shards, versions = data.shards, data.versions
         lifetimes = data.lifetimes
         deadlines = lifetimes.deadlines
-        for command in checked:
+        # Numbered by command and not by call: each replica divides the log among calls in its own way.
+        first = data.change + 1
+        for change, command in enumerate(checked, first):
             if len(command) == 3 and command[0] == b"SET":
                 _, key, value = command
                 crc = crc32(key)
@@ -68,9 +70,11 @@ class KeyValue:
                     lifetimes.forget(key)
                 done(OK)
             else:
+                data.change = change
                 done(self._transaction(command) if command[0] == b"EXEC" else self._other(command))
                 shards = data.shards  # FLUSHALL replaces them, and the lifetimes.
                 deadlines = lifetimes.deadlines
+        data.change = first + len(commands) - 1
         data.reclaim(len(commands))
         return results
 
