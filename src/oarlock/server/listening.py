@@ -3,12 +3,16 @@
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from oarlock.errors import StartupError
 
 WAIT_FOR_PORT_S: Final = 5.0
 _RETRY_S: Final = 0.1
+_BACKLOG: Final = 1024
+"""Connections that may wait to be accepted. With asyncio's 100, thousands of clients that come back at one moment, as
+after a failover, are dropped by the kernel and try again only after seconds."""
 
 
 class Listening(Protocol):
@@ -32,7 +36,7 @@ async def listen(
     :raises StartupError: the address can't be had.
     """
     loop = asyncio.get_running_loop()
-    opened = opened or loop.create_server
+    opened = opened or partial(loop.create_server, backlog=_BACKLOG)
     deadline = loop.time() + WAIT_FOR_PORT_S
     while True:
         try:
