@@ -120,16 +120,21 @@ def print_table(results: Results, options: argparse.Namespace) -> None:
     version = subprocess.run(["etcd", "--version"], capture_output=True, text=True).stdout.split()[2]
     print(f"Three replicas beside three etcd servers ({version}), {CLIENTS} clients at the leader of each.")
     print(f"{KEYS:,} keys, {os.cpu_count()} cores shared by all; medians of {options.alternations}.\n")
-    print("                                               operations a second      latency ms    CPU µs an operation")
-    print("                           client     connections  median   range          p50    p99     3 servers  client")
+    print("                                               operations a second        latency ms    CPU µs an operation")
+    print(
+        "                           client     connections  median   range            p50    p99     3 servers  client"
+    )
     for row in ROWS:
         seen = results[row]
         rates = [m.rate for m in seen]
         print(
-            f"{row}{median(rates):14,.0f}  {f'{min(rates):,.0f} to {max(rates):,.0f}':<16}"
+            f"{row}{median(rates):14,.0f}  {f'{min(rates):,.0f} to {max(rates):,.0f}':<18}"
             f"{median(m.p50_ms for m in seen):6.2f}{median(m.p99_ms for m in seen):7.2f}"
             f"{median(m.cpu_s_per_million for m in seen):12.0f}{median(m.client_cpu_s_per_million for m in seen):8.0f}"
         )
+    elsewhere = [m.elsewhere for seen in results.values() for m in seen]
+    print(f"\nAnything else took {median(elsewhere):.0%} of the processor time meanwhile", end="")
+    print(f" ({min(elsewhere):.0%} to {max(elsewhere):.0%} of a turn's).")
     print("\nRate, as a multiple of etcd's; in brackets, the lowest and the highest of an alternation:")
     for command, target in TARGETS.items():
         etcd_shared, etcd, *ours = rows_of(command)

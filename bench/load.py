@@ -2,15 +2,18 @@
 
 import csv
 import io
+import os
 import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from servers import RedisServer, Server
+from servers import CLOCK_TICKS, RedisServer, Server
 
 KEYS = 100_000
 CLIENTS = 50
@@ -39,15 +42,28 @@ class Measurement(Load):
     """Processor time of all server processes for a million operations; also, microseconds for one."""
     client_cpu_s_per_million: float
     """The same of the client program."""
+    elsewhere: float
+    """Share of the machine's processor time that went to anything else meanwhile: it was missing to both."""
 
 
 def measure(server: Server, load: Callable[[], Load]) -> Measurement:
     """Put a load on a server; a client program must have ended when ``load`` returns."""
-    server_before, client_before = server.cpu_s(), _client_cpu_s()
+    server_before, client_before, machine_before = server.cpu_s(), _client_cpu_s(), _machine_cpu_s()
+    begin = time.monotonic()
     seen = load()
+    elapsed_s = time.monotonic() - begin
     server_s, client_s = server.cpu_s() - server_before, _client_cpu_s() - client_before
+    others_s = _machine_cpu_s() - machine_before - server_s - client_s
     millions = seen.operations / 1_000_000
-    return Measurement(seen.operations, seen.rate, seen.p50_ms, seen.p99_ms, server_s / millions, client_s / millions)
+    return Measurement(
+        seen.operations,
+        seen.rate,
+        seen.p50_ms,
+        seen.p99_ms,
+        cpu_s_per_million=server_s / millions,
+        client_cpu_s_per_million=client_s / millions,
+        elsewhere=others_s / elapsed_s / (os.cpu_count() or 1),
+    )
 
 
 def redis_benchmark(server: Server, command: str, pipeline: int, requests: int) -> Load:
@@ -98,3 +114,9 @@ def _client_cpu_s() -> float:
     """Of all child processes that have ended: the servers have not, so between two calls those are client programs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def _machine_cpu_s() -> float:
+    """Of all processes and the kernel, on all cores."""
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / CLOCK_TICKS
