@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -97,6 +99,17 @@ class Process:
             socket_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
+            **options,
+        )
+
+    def async_client(self, timeout_s: float = 8.0, **options: Any) -> "redis.asyncio.Redis":
+        """The same for asyncio."""
+        return redis.asyncio.Redis(
+            port=self.redis_port,
+            socket_timeout=timeout_s,
+            retry=AsyncRetry(NoBackoff(), 0),
+            decode_responses=True,
+            single_connection_client=True,
             **options,
         )
 
