@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-etcd clean
+.PHONY: help install demo test check format bench bench-etcd bench-crowd clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(STAMP) ## Compare with one redis-server by redis-benchmark; ARGS="--hel
 
 bench-etcd: $(STAMP) ## Compare with three etcd servers in the same way (needs etcd and Debian's Go; says how)
 	@$(BIN)/python bench/against_etcd.py $(ARGS)
+
+bench-crowd: $(STAMP) ## Ten thousand idle clients, and clients that nobody wants: what they cost the others
+	@$(BIN)/python bench/crowd.py $(ARGS)
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
