@@ -1,14 +1,18 @@
 """What is torn, what is damaged, and what follows: a tear is dropped, damage is never."""
 
+import struct
 from random import Random
 
+import msgspec
 import pytest
+from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oarlock.errors import CorruptLog
 from oarlock.storage.disk import SECTOR_BYTES
 from oarlock.storage.frame import Fault, Frame, Unreadable, encode, encode_entries, frame_bytes, read, salt
+from oarlock.storage.segment import read_header
 from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import Entry, Index, ReplicaId, Term
 from tests.storage.replica import (
@@ -112,6 +116,44 @@ async def test_an_older_segment_that_was_cut_short_is_damage() -> None:
     assert len(disk.contents(path)) == offsets[2], "what was written again, and all behind it, was given back"
     await (await disk.open(path)).truncate(offsets[1])
     assert f"{path} is damaged at offset {offsets[1]}: the file is cut short" in await refusal(disk)
+
+
+async def test_a_newest_segment_that_is_cut_within_a_sector_is_damage() -> None:
+    """Nothing ever writes a part of a sector, so a frame that ends in one was not torn by a failure of power."""
+    disk, path, offsets = await a_log((1, 1, entries(1, 2)), (1, 1, [entry(3, payload=large(Random(1), 2))]))
+    await (await disk.open(path)).truncate(offsets[1] + 100)
+    assert f"{path} is damaged at offset {offsets[1] + 100}: the file is cut short" in await refusal(disk)
+
+
+@pytest.mark.parametrize(
+    ("first_index", "last_index", "payload"),
+    [
+        (1, 1, b""),
+        (1, (1 << 64) - 1, b""),
+        (3, 4, encode_entries(entries(3, 5))),
+        (3, 4, encode_entries(entries(4, 5))),
+        (3, 3, b"\x91\x96\x03\x01\x01\x1e\xc4\x00" + b"\x91" * 5000),
+        (3, 3, b"\xc1"),
+        ((1 << 64) - 1, (1 << 64) - 1, b""),
+    ],
+)
+async def test_a_frame_whose_checksums_are_right_and_whose_numbers_are_not_is_damage(
+    first_index: int, last_index: int, payload: bytes
+) -> None:
+    disk, path, offsets = await a_log((1, 1, entries(1, 2)))
+    frame = Frame(2, Index(first_index), Index(last_index), Term(1), Term(1), ReplicaId(1), payload)
+    number = int(path.removesuffix(".wal")[-16:])
+    disk.overwrite(path, offsets[1], encode(frame, salt(4711, number)))
+    assert f"{path} is damaged at offset {offsets[1]}: " in await refusal(disk)
+
+
+async def test_a_segment_header_whose_checksums_are_right_and_whose_text_is_not_is_damage() -> None:
+    disk, path, _ = await a_log((1, 1, entries(1, 2)))
+    header, _ = await read_header(await disk.open(path), path)
+    body = msgspec.msgpack.encode(header).replace(b"a:7001", b"a:\xff\xff\xff\xff")
+    prologue = struct.pack("<8s3I", b"oarwalog", 1, len(body), crc32c(body))
+    disk.overwrite(path, 0, prologue + struct.pack("<I", crc32c(prologue)) + body)
+    assert f"{path} is damaged at offset 0: the segment's header makes no sense" in await refusal(disk)
 
 
 async def test_scenario_51_the_last_acknowledged_frame_is_flipped_and_does_not_pass_for_torn() -> None:

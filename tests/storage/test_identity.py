@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from random import Random
 
+import msgspec
 import pytest
 
 from oarlock.errors import CorruptLog, DirectoryInUse, StartupError
@@ -42,6 +43,20 @@ async def test_an_identity_is_what_was_initialised_and_a_person_can_read_it() ->
         (3, "c:7001", 0),
     ]
     assert '"2": "b:7001"' in encode_identity(identity).decode()
+
+
+@pytest.mark.parametrize("text", [b'{"a":' + b"[" * 5000, b"[]", b"", b"\xff", b'{"checksum": 1}'])
+async def test_text_that_is_no_identity_is_damage(text: bytes) -> None:
+    with pytest.raises(StartupError, match="does not match its checksum"):
+        decode_identity(text, "identity.json")
+
+
+@pytest.mark.parametrize("incarnation", [0, -1, 1 << 63])
+async def test_an_identity_that_never_was_is_damage_though_its_checksum_is_right(incarnation: int) -> None:
+    disk = MemoryDisk(Random(1))
+    impossible = msgspec.structs.replace(await new_replica(disk), incarnation=incarnation)
+    with pytest.raises(StartupError, match="does not match its checksum"):
+        decode_identity(encode_identity(impossible), "identity.json")
 
 
 async def test_the_same_name_and_members_give_the_same_cluster() -> None:

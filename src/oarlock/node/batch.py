@@ -40,7 +40,7 @@ def decode_batch(payload: bytes) -> tuple[Slice, ...]:
     """
     try:
         batch = _decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise ReplicaFailed(f"an entry of the log cannot be understood by this version: {error}") from error
     if batch.version != BATCH_VERSION:
         raise ReplicaFailed(

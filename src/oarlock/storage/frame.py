@@ -50,12 +50,15 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
         :raises ValueError: it does not hold the entries that the header promises
         """
-        if not self.payload:
-            entries = []
-        else:
-            entries = _decode_entries(self.payload)
-        promised = range(self.first_index, self.last_index + 1)
-        if len(entries) != len(promised) or any(e.index != i for e, i in zip(entries, promised, strict=True)):
+        entries: list[Entry] = []
+        if self.payload:
+            try:
+                entries = _decode_entries(self.payload)
+            except RecursionError as error:
+                raise ValueError(str(error)) from None
+        # Not the length of a range, which numbers of 64 bits can overflow.
+        promised = max(0, self.last_index - self.first_index + 1)
+        if len(entries) != promised or any(e.index != i for i, e in enumerate(entries, self.first_index)):
             raise ValueError("its entries are not those that its header promises")
         if entries and entries[-1].term != self.last_term:
             raise ValueError("its last entry is not of the term that its header promises")

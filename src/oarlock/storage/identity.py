@@ -110,7 +110,7 @@ def decode_identity(text: bytes, path: str) -> Identity:
     )
     try:
         document = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise damaged from error
     if document.pop("checksum", None) != _checksum(document):
         raise damaged
@@ -125,7 +125,10 @@ def decode_identity(text: bytes, path: str) -> Identity:
     except msgspec.MsgspecError as error:
         raise damaged from error
     members = {ReplicaId(member): address for member, address in known.members.items()}
-    identity = new_identity(ReplicaId(known.replica), members, known.cluster_name, known.incarnation)
+    try:
+        identity = new_identity(ReplicaId(known.replica), members, known.cluster_name, known.incarnation)
+    except ValueError as error:
+        raise damaged from error
     return msgspec.structs.replace(identity, cluster_id=known.cluster_id)
 
 

@@ -45,7 +45,9 @@ class Replay(msgspec.Struct):
         header, path = segment.header, segment.path
         if header.first_sequence != self.next_sequence:
             raise corrupt_log(path, 0, "it does not continue the segment before it")
-        end = len(data) // SECTOR_BYTES * SECTOR_BYTES if segment.end is None else segment.end
+        end = len(data) if segment.end is None else segment.end
+        if end % SECTOR_BYTES:
+            raise corrupt_log(path, end, "the file is cut short; segments are whole sectors")
         if len(data) < end:
             raise corrupt_log(path, len(data), f"the file is cut short; its valid part ends at {end}")
         frames = memoryview(data)[:end]
@@ -61,7 +63,7 @@ class Replay(msgspec.Struct):
                 return
             try:
                 self._take(found)
-            except (ValueError, msgspec.MsgspecError) as error:
+            except ValueError as error:
                 raise corrupt_log(path, offset, str(error)) from error
             # A segment that holds the last frame alone adds nothing without it. Nor may the log build on it: its name
             # may not be durable, if the process that gave it was killed before it synced the directory.

@@ -100,7 +100,7 @@ async def read_header(file: File, path: str) -> tuple[SegmentHeader, int]:
         raise corrupt_log(path, 0, "the segment's header does not match its checksum")
     try:
         header = msgspec.msgpack.decode(body, type=SegmentHeader)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise corrupt_log(path, 0, f"the segment's header makes no sense ({error})") from error
     return header, padded(_PROLOGUE_BYTES + body_bytes)
 

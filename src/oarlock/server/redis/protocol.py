@@ -110,7 +110,7 @@ class RequestParser:
             reader.feed(plain)
             parsed: list[list[bytes]] = list(iter(reader.gets, _INCOMPLETE))
             b"".join(chain.from_iterable(parsed))  # Raises unless every argument is bytes.
-            # An empty string between requests would pass for one, but has a dollar. One that is not complete has a star.
+            # An empty string in place of a request has a dollar; a request that is not complete has a star.
             if (
                 plain.count(b"*") == len(parsed)
                 and plain.count(b"$") == sum(map(len, parsed))
