@@ -42,6 +42,11 @@ def test_requests_come_out_as_they_went_in_however_they_are_cut(requests: list[l
     assert parsed(*cut_up(stream, cuts)) == (requests, None)
 
 
+def test_an_empty_argument_is_waited_for_to_its_last_byte() -> None:
+    parser = RequestParser()
+    assert [parser.feed(piece) for piece in (b"*2\r\n$3\r\nGET\r\n$0\r\n", b"\r", b"\n")] == [[], [], [[b"GET", b""]]]
+
+
 def test_a_good_pipeline_goes_through_hiredis() -> None:
     stream = array(b"SET", b"key:1", b"value") * 64
     with mock.patch.object(RequestParser, "_argument", side_effect=AssertionError):

@@ -125,6 +125,21 @@ async def test_a_newest_segment_that_is_cut_within_a_sector_is_damage() -> None:
     assert f"{path} is damaged at offset {offsets[1] + 100}: the file is cut short" in await refusal(disk)
 
 
+async def test_a_segment_of_recovery_that_is_cut_behind_its_header_is_damage() -> None:
+    disk, _, _ = await a_log((1, 1, entries(1, 2)))
+    wal, _ = await start(disk, SEGMENT_BYTES)
+    await wal.close()
+    path = newest_segment(disk)
+    await (await disk.open(path)).truncate(SECTOR_BYTES)
+    assert f"{path} is damaged at offset {SECTOR_BYTES}: the file is cut short" in await refusal(disk)
+
+
+async def test_an_earlier_header_in_place_of_the_last_frame_does_not_pass_for_torn() -> None:
+    disk, path, offsets = await a_log((1, 1, [entry(1, payload=large(Random(1), 2))]), (1, 1, entries(2, 3)))
+    disk.overwrite(path, offsets[1], disk.contents(path)[offsets[0] : offsets[0] + SECTOR_BYTES])
+    assert f"{path} is damaged at offset {offsets[1]}: the last frame" in await refusal(disk)
+
+
 @pytest.mark.parametrize(
     ("first_index", "last_index", "payload"),
     [

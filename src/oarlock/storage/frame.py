@@ -100,6 +100,8 @@ class Unreadable(msgspec.Struct, frozen=True):
     fault: Fault
     size_bytes: int
     """How far this frame reaches as far as is known, in whole sectors: what lies beyond belongs to others."""
+    sequence: int = 0
+    """Of the frame, if its header is whole."""
 
 
 def salt(incarnation: int, segment: int) -> int:
@@ -177,11 +179,11 @@ def read(data: memoryview, salt: int) -> Frame | Unreadable:
         return Unreadable(Fault.BLANK if blank else Fault.DAMAGED, SECTOR_BYTES)
     size = padded(_HEADER_BYTES + header.payload_bytes)
     if size > len(data):
-        return Unreadable(Fault.DAMAGED, len(data))
+        return Unreadable(Fault.DAMAGED, len(data), header.sequence)
     payload = bytes(data[_HEADER_BYTES : _HEADER_BYTES + header.payload_bytes])
     if crc32c(payload) != header.payload_crc:
         blank_sectors = sum(data[at : at + SECTOR_BYTES] == _BLANK_SECTOR for at in range(0, size, SECTOR_BYTES))
-        return Unreadable(Fault.TORN if blank_sectors > header.blank_sectors else Fault.DAMAGED, size)
+        return Unreadable(Fault.TORN if blank_sectors > header.blank_sectors else Fault.DAMAGED, size, header.sequence)
     return Frame(
         sequence=header.sequence,
         first_index=header.first_index,

@@ -50,6 +50,8 @@ class Replay(msgspec.Struct):
             raise corrupt_log(path, end, "the file is cut short; segments are whole sectors")
         if len(data) < end:
             raise corrupt_log(path, len(data), f"the file is cut short; its valid part ends at {end}")
+        if header.first_frame_durable and end <= segment.header_bytes:
+            raise corrupt_log(path, end, "the file is cut short; it began with a frame")
         frames = memoryview(data)[:end]
         header_salt = salt(header.incarnation, header.number)
         offset = segment.header_bytes
@@ -92,7 +94,8 @@ class Replay(msgspec.Struct):
         beyond = tail[found.size_bytes :]
         if later_header(beyond, header_salt, self.next_sequence):
             raise corrupt_log(path, offset, f"a frame before a later one cannot be read: {found.fault.value}")
-        if found.fault is Fault.DAMAGED:
-            raise corrupt_log(path, offset, f"the last frame cannot be read: {found.fault.value}")
+        # The header of an earlier frame, astray, is no beginning of this one.
+        if found.fault is Fault.DAMAGED or (found.fault is Fault.TORN and found.sequence != self.next_sequence):
+            raise corrupt_log(path, offset, f"the last frame cannot be read: {Fault.DAMAGED.value}")
         if found.fault is Fault.TORN or beyond != bytes(len(beyond)):
             self.notes.append(f"dropped a torn frame at offset {offset} of {path}: its write never finished")

@@ -232,7 +232,7 @@ def _only_request(data: bytes) -> list[bytes] | None:
     It is what clients without pipelines send, and this takes an eighth of the time that the others would.
     """
     lines = data.split(b"\r\n")
-    arguments = lines[2::2]
+    arguments = lines[2:-1:2]  # without what follows the last end of line: an argument of nothing may yet lack its own
     if (
         lines[0] == _COUNTS[len(arguments)]
         and lines[1:-1:2] == [_HEADERS[len(argument)] for argument in arguments]
