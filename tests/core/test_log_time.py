@@ -16,7 +16,7 @@ def test_the_highest_time_heard_counts_and_goes_on_by_this_replicas_clock() -> N
     assert time.at(49.0) == 9_000, "it does not go back, whatever it is asked"
 
 
-def test_scenario_70_idle_time_is_not_lost_in_a_failover() -> None:
+def test_70_idle_time_is_not_lost_in_a_failover() -> None:
     c = Cluster(3)
     c.elect(1)
     c.propose(1, b"before")
@@ -32,7 +32,7 @@ def test_scenario_70_idle_time_is_not_lost_in_a_failover() -> None:
     assert IDLE_S * 1000 * 0.99 <= after - before <= IDLE_S * 1000 * 1.2
 
 
-def test_scenario_55_a_replica_that_just_started_hears_the_time_from_the_leader() -> None:
+def test_55_a_replica_that_just_started_hears_the_time_from_the_leader() -> None:
     c = Cluster(3)
     c.elect(1)
     c.crash(3)
@@ -44,7 +44,7 @@ def test_scenario_55_a_replica_that_just_started_hears_the_time_from_the_leader(
     assert fresh.log_time.at(fresh.now) >= IDLE_S * 1000 * 0.99
 
 
-def test_scenario_55_a_new_leader_goes_on_from_its_voters_time() -> None:
+def test_55_a_new_leader_goes_on_from_its_voters_time() -> None:
     c = Cluster(3)
     c.elect(1)
     c.crash(3)

@@ -10,6 +10,7 @@ from typing import Any
 import uvloop
 
 from oarlock.core.config import Config
+from oarlock.node.clock import Clock
 from oarlock.node.node import Node
 from oarlock.state_machine import Position
 from oarlock.storage.disk import Disk
@@ -122,6 +123,7 @@ class Cluster:
         machine: Callable[[], Any] = Store,
         disk: Callable[[], Disk] | None = None,
         config: Config = QUICK,
+        clock: Callable[[int], Clock | None] = lambda replica: None,
         seed: int = 1,
     ) -> None:
         self.ids = list(range(1, size + 1))
@@ -135,6 +137,7 @@ class Cluster:
         self._machine = machine
         self._disk = disk or (lambda: MemoryDisk(random.Random(self.rng.random())))
         self._config = config
+        self._clock = clock
         self.members: dict[ReplicaId, str] = {}
 
     async def __aenter__(self) -> "Cluster":
@@ -180,6 +183,7 @@ class Cluster:
             disk=self.disks[replica],
             network=self.wire.at(replica),
             rng=random.Random(self.rng.random()),
+            clock=self._clock(replica),
         )
         return node
 

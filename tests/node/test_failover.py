@@ -90,8 +90,8 @@ async def test_a_crashed_leader_costs_the_clients_of_the_others_no_write_and_no_
 
 
 @scenario
-async def test_everything_that_waited_for_the_crashed_leader_is_executed_exactly_once() -> None:
-    """Its slices were appended, committed, or lost with it (scenario 61)."""
+async def test_61_everything_that_waited_for_the_crashed_leader_is_executed_exactly_once() -> None:
+    """Its slices were appended, committed, or lost with it."""
     async with Cluster(3) as cluster:
         leader = await cluster.leader()
         follower, third = await cluster.followers()

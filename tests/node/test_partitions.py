@@ -112,8 +112,8 @@ async def test_a_follower_that_hears_its_leader_but_is_not_heard_answers_with_th
 
 
 @scenario
-async def test_a_follower_whose_slices_are_on_their_way_learns_their_fate_from_the_next_leader() -> None:
-    """Scenarios 61 and 67: forwarded, taken by nobody, and the old leader gets them when they are no longer good."""
+async def test_61_67_a_follower_whose_slices_are_on_their_way_learns_their_fate_from_the_next_leader() -> None:
+    """Forwarded, taken by nobody, and the old leader gets them when they are no longer good."""
     async with Cluster(3) as cluster:
         leader = await cluster.leader()
         follower, third = await cluster.followers()

@@ -154,3 +154,11 @@ async def test_it_can_be_set_again_from_within(when: float) -> None:
     desk.timer.set(desk.clock.monotonic_s())
     wanted: Callable[[], bool] = lambda: len(seen) == (3 if when == 0.0 else 1)  # noqa: E731
     await eventually(wanted)
+
+
+@scenario
+async def test_45_a_clock_that_has_jumped_makes_no_timer_late() -> None:
+    desk = Desk()
+    desk.clock.ahead_s = 3600
+    desk.timer.set(desk.clock.monotonic_s() + 0.001)
+    await eventually(lambda: desk.events, "the loop's clock is another", within_s=2)

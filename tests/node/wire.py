@@ -42,6 +42,13 @@ class Wire:
         """Keep what is sent on its way, in order, until it is released or the connection ends."""
         self.held.update(dict.fromkeys(routes))
 
+    def trickle(self, sender: int, receiver: int) -> bool:
+        """Let the oldest piece that is held on this route arrive, and keep the others. Whether there was one."""
+        for tap in self._taps(lambda tap: tap._incoming == (sender, receiver) and bool(tap.kept)):
+            tap._inner.data_received(tap.kept.pop(0))
+            return True
+        return False
+
     @property
     def held_bytes(self) -> int:
         """How much is on its way and held."""

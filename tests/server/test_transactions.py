@@ -33,7 +33,7 @@ def test_nothing_of_a_transaction_reaches_the_replica_before_exec() -> None:
     play(scenario)
 
 
-def test_no_write_is_submitted_before_a_watch_has_its_versions() -> None:
+def test_58_no_write_is_submitted_before_a_watch_has_its_versions() -> None:
     async def scenario(scene: Scene) -> None:
         scene.replica.held = True
         assert await scene.say(*map(command, ("WATCH k", "SET k 1", "MULTI", "SET k 2", "EXEC"))) == b""
@@ -45,7 +45,7 @@ def test_no_write_is_submitted_before_a_watch_has_its_versions() -> None:
     play(scenario)
 
 
-def test_another_connection_between_watch_and_exec() -> None:
+def test_58_another_connection_sets_and_deletes_between_watch_and_exec() -> None:
     async def scenario(scene: Scene) -> None:
         wire, other = scene.connect()
         assert await scene.say(*map(command, ALL[:3])) == b"+OK\r\n+OK\r\n+QUEUED\r\n"

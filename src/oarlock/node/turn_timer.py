@@ -51,7 +51,7 @@ class TurnTimer:
 
     def _arm(self, when: float) -> None:
         self._armed_for = when
-        self._handle = self._loop.call_at(when, self._fired)
+        self._handle = self._loop.call_later(max(0.0, when - self._clock.monotonic_s()), self._fired)
 
     def _fired(self) -> None:
         self._handle, self._armed_for = None, float("inf")
