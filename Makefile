@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-etcd bench-crowd clean
+.PHONY: help install demo test check fuzz format bench bench-etcd bench-crowd clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,13 @@ check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
+fuzz: $(VENV)/.fuzz ## Fuzz every decoder, a million inputs each (FUZZ_INPUTS=n); ARGS="--help" lists the options
+	@$(BIN)/python -m fuzz --inputs $(FUZZ_INPUTS) $(ARGS)
+
+$(VENV)/.fuzz: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
 format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -48,5 +56,5 @@ bench-crowd: $(STAMP) ## Ten thousand idle clients, and clients that nobody want
 	@$(BIN)/python bench/crowd.py $(ARGS)
 
 clean: ## Remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

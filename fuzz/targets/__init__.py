@@ -1,0 +1,12 @@
+"""All targets, in the order in which they are run."""
+
+from collections.abc import Mapping
+
+from fuzz.target import Target
+from fuzz.targets import core, log_files, payloads, raft_port, redis_port, text
+
+TARGETS: Mapping[str, Target] = {
+    target.name: target
+    for module in (redis_port, text, raft_port, core, log_files, payloads)
+    for target in module.TARGETS
+}
