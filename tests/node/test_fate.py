@@ -73,3 +73,18 @@ async def test_a_forwarded_write_is_answered_from_this_replicas_own_apply() -> N
         await eventually(lambda: sink.told)
         assert sink.results == [1]
         assert cluster.machines[int(origin.id)].values == {b"x": 1}
+
+
+@scenario
+async def test_a_link_that_cannot_take_a_slice_is_closed_and_all_are_sent_again_over_the_next() -> None:
+    """A slice that was dropped on the way would be missed only when a later one comes."""
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        origin, _ = await cluster.followers()
+        full: Any = origin._links._peers[leader.id].outbound._connection
+        full._transport.get_write_buffer_size = lambda: 1 << 40
+        sink = Recorder()
+        origin.submit((b"x+",), 2, sink)
+        await eventually(lambda: sink.told, within_s=3)
+        assert sink.results == [1]
+        assert origin._links._peers[leader.id].outbound._connection is not full
