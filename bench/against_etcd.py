@@ -2,8 +2,8 @@
 
 The two take turns within one run, so that a busy moment of the machine meets both; the table shows medians. Both
 sync every write on a majority before they acknowledge it, with their data on the same disk. All processes, and the
-load generators, share this machine, so what a client program costs is missing to the servers: etcd is asked by its
-own client, in Go, and Oarlock by redis-benchmark, and by a client in the same Go program, which costs about as much.
+load generators, share this machine, so what a client program takes is missing to the servers: etcd is asked by its
+own client, in Go; Oarlock by redis-benchmark, and by clients in the same Go program, driven and timed in the same way.
 """
 
 import argparse
@@ -27,8 +27,6 @@ GUESSED_RATE = {"put": 5_000, "get": 10_000}
 """Requests a second, to tell redis-benchmark how many make a turn of about the right length."""
 MOVES = 3
 """How often a turn is begun again because the leader changed under it."""
-
-
 NAMES: dict[Command, str] = {"put": "SET", "get": "GET"}
 """Of Oarlock's commands."""
 

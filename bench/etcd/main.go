@@ -1,6 +1,6 @@
 // Command load keeps some clients of a key-value store busy for a while, each with one request at a time, and
-// prints what they saw as one line of JSON. One program for etcd and for stores that speak Redis, so that what a
-// client costs is the same beside both.
+// prints what they saw as one line of JSON. One program for etcd and for stores that speak Redis, so that both are
+// driven and timed in the same way.
 //
 // It is built by bench/against_etcd.py, in GOPATH mode, with etcd's own client as Debian packages it.
 package main
