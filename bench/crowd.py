@@ -68,6 +68,7 @@ may call an election."""
 
 FULL = {("SET", 1): 10_000, ("GET", 1): 20_000, ("SET", 16): 50_000, ("GET", 16): 100_000}
 SHORT = {("SET", 1): 5_000, ("GET", 16): 50_000}
+CROWDED = {("SET", 1): 2_000, ("GET", 1): 4_000, ("SET", 16): 20_000, ("GET", 16): 40_000}
 """Requests of redis-benchmark, by command and pipeline."""
 
 Workloads = Mapping[tuple[str, int], int]
@@ -131,7 +132,7 @@ class Crowd:
                 seen.logged_bytes += requests * LOGGED_PER_SET_BYTES if command == "SET" else 0
             with self.server.client() as client:
                 seen.connections = dict(client.info("clients"))["connected_clients"]
-            if "idle" in kinds:
+            if list(kinds) == ["idle"]:
                 self._fill_the_house()
             said(f"{name}: they go")
         seen.pings_s, seen.checks_s = pinger.leave(), witness.leave()
@@ -223,7 +224,7 @@ def main() -> None:
         phases = [crowd.phase("nobody else", {}, FULL)]
         for name in options.kinds:
             phases.append(crowd.phase(name, {name: KINDS[name]}, FULL if name == "idle" else SHORT))
-        phases.append(crowd.phase("all of them", all_at_once(options.kinds), FULL))
+        phases.append(crowd.phase("all of them", all_at_once(options.kinds), CROWDED))
         phases.append(crowd.phase("all have gone", {}, FULL))
         logged = int(LOG_FACTOR * sum(phase.logged_bytes for phase in phases))
         for pid in crowd.pids:
