@@ -37,7 +37,8 @@ async def test_67_a_leader_that_is_deposed_and_elected_again_appends_none_of_the
         busy._may_append = lambda now: False
         writes = [asyncio.create_task(origin.propose(b"x+")) for _ in range(5)]
         await eventually(lambda: leader._intake, "they wait in the leader's buffers")
-        cluster.wire.part([int(leader.id)], [int(origin.id), int(third.id)])
+        # No link breaks: a new one would bring everything again, and what waits would be dropped for that.
+        cluster.wire.hold((int(leader.id), int(origin.id)), (int(leader.id), int(third.id)))
         await cluster.leader(int(origin.id), int(third.id))
         assert await asyncio.gather(*writes) == [1, 2, 3, 4, 5], "they went to the next leader"
 

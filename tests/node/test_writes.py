@@ -80,17 +80,16 @@ def test_66_nothing_is_cut_for_a_new_term_while_an_earlier_slice_is_undecided() 
 
 def test_61_62_what_a_later_term_left_out_goes_to_the_next_leader_in_order_and_first() -> None:
     origin = Origin()
-    origin.add("a")
-    origin.cut(1)
-    origin.add("b", "c")
-    origin.cut(1)
-    origin.add("d")
+    for names in ("a", "bc", "de"):
+        origin.add(*names)
+        origin.cut(1)
+    origin.add("f")
     origin.apply(1, 1, "a")
     origin.writes.term_applied(Term(2))
-    assert origin.cut(2) == (1, ["b", "c", "d"])
-    assert [origin.told(name) for name in "abcd"] == ["A", None, None, None]
-    origin.apply(2, 1, "b", "c", "d")
-    assert [origin.told(name) for name in "bcd"] == ["B", "C", "D"]
+    assert origin.cut(2) == (1, ["b", "c", "d", "e", "f"])
+    assert [origin.told(name) for name in "abcdef"] == ["A", None, None, None, None, None]
+    origin.apply(2, 1, "b", "c", "d", "e", "f")
+    assert [origin.told(name) for name in "bcdef"] == ["B", "C", "D", "E", "F"]
 
 
 def test_an_entry_of_the_same_or_an_earlier_term_decides_nothing() -> None:
