@@ -138,8 +138,10 @@ def test_48_an_unknown_outcome_may_still_happen_and_is_told_once() -> None:
     origin.add("a", deadline=1.0)
     origin.cut(1)
     origin.writes.expire(1.0, "")
+    origin.writes.expire(2.0, "")
     origin.apply(1, 1, "a")
     assert origin.told("a") is OutcomeUnknown
+    assert origin.sinks["a"].times_told == 1
 
 
 def test_expired_commands_are_not_handed_over() -> None:
