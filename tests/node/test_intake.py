@@ -93,7 +93,7 @@ def test_nobody_speaks_for_another_origin() -> None:
     assert not leader.intake
 
 
-def test_an_entry_has_room_for_so_many_bytes_but_always_for_one_slice() -> None:
+def test_60_an_entry_has_room_for_so_many_bytes_but_always_for_one_slice() -> None:
     leader = Leader()
     leader.receive(1, "a" * 100)
     leader.receive(2, "b" * 100)
