@@ -71,7 +71,7 @@ class Worker:
     def __init__(self, job: Job, output: TextIO) -> None:
         self._job = job
         self._output = output
-        self._began = self._reported = time.monotonic()
+        self._began = self._reported = 0.0
         self._guard: Guard
 
     def run(self) -> None:
@@ -88,6 +88,7 @@ class Worker:
         target = TARGETS[job.target]
         self._guard = guard = Guard(self._reporting(target.check))
         guard.watch()
+        self._began = self._reported = time.monotonic()
         if job.engine == "coverage":
             corpus = Path(job.directory) / "corpus" / job.target
             engines.coverage(target, guard, job.inputs, job.seed, self._failed, self._over, corpus)

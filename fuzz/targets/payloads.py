@@ -46,8 +46,9 @@ def _batches() -> object:
 
 TARGETS = [
     Target(
-        name="batch", check=check_batch, valid=_batches,
-        seeds=[encode_batch([]), encode_batch(_SLICES), *(encode_batch([piece]) for piece in _SLICES), b"\x92\x02\x90"],
+        name="batch", check=check_batch, valid=_batches, max_bytes=2400,
+        seeds=[encode_batch([]), encode_batch(_SLICES), *(encode_batch([piece]) for piece in _SLICES), b"\x92\x02\x90",
+               b"\x93\x01\x90" + b"\x91" * 2000],
     ),
     Target(
         name="packing", check=check_packing,

@@ -311,7 +311,10 @@ TARGETS = [
         name="frames", check=check_frames, controls=2, valid=_streams,
         seeds=[sealed(stream) + b"\x05\0" for stream in _STREAMS] + [stream + b"\x0b\x01" for stream in _STREAMS],
     ),
-    Target(name="messages", check=check_messages, seeds=[*_BODIES, *_GREETINGS], valid=_bodies),
+    Target(
+        name="messages", check=check_messages, valid=_bodies, max_bytes=2400,
+        seeds=[*_BODIES, *_GREETINGS, b"\x91\x93\x09\x01" + b"\x91" * 2000],
+    ),
     Target(
         name="raft-port", check=check_port, controls=2, valid=_streams,
         seeds=[stream + bytes((how, mode)) for mode in (0, 1, 2, 3) for how, stream in enumerate(_STREAMS)],

@@ -6,6 +6,7 @@ from tests.server.fake_replica import FakeReplica
 from fuzz.pieces import WHOLE, controls, cut
 from fuzz.target import Target
 from fuzz.virtual_loop import VirtualLoop
+from oarlock.kv import KeyValue
 from oarlock.server.redis import inline
 from oarlock.server.redis.connection import Conversation
 from oarlock.server.redis.protocol import RequestParser
@@ -104,11 +105,24 @@ class Client:
         self.closed = True
 
 
+_spare = KeyValue()
+
+
+def _fresh_replica() -> FakeReplica:
+    """A replica without any keys. Making a key-value machine takes longer than most conversations with it, so one that
+    was never written to is used again."""
+    global _spare
+    if _spare._data.change:
+        _spare = KeyValue()
+    replica = FakeReplica(_spare)
+    replica.recording = False
+    return replica
+
+
 def talk(pieces: list[bytes], manner: int) -> Client:
     """A conversation from its first byte until nothing happens any more."""
     with VirtualLoop().running() as loop:
-        replica = FakeReplica()
-        replica.recording = False
+        replica = _fresh_replica()
         replica.room = not manner & BUSY_REPLICA
         service = Service(replica, replica.machine, loop.time, lambda: 1_700_000_000_000)
         client = Client(64 if manner & SLOW_CLIENT else None)
