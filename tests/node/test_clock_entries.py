@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+from oarlock.node.node import CLOCK_ENTRY_S
 from oarlock.state_machine import Position
-from oarlock.types import Command
+from oarlock.types import Command, Entry, EntryKind
 from tests.node.cluster import Cluster, eventually, scenario
 
 LIFETIME_MS = 300
@@ -49,6 +51,30 @@ async def test_what_is_due_ends_on_every_replica_at_the_same_log_time() -> None:
         last_index = leader.status().last_index
         await asyncio.gather(*(node.read(None) for node in cluster.nodes.values()))
         assert leader.status().last_index == last_index, "nothing is due any more, and nothing is written"
+
+
+class Impatient(Candle):
+    """Waits for something again as soon as something has ended."""
+
+    def apply(self, commands: Sequence[Command], at: Position) -> list[Any]:
+        self.next_due_ms = at.time_ms + 1
+        return [None for _ in commands]
+
+
+@scenario
+async def test_clock_entries_are_gathered() -> None:
+    async with Cluster(3, machine=Impatient) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"begin")
+        log = leader._raft.log
+
+        def entries() -> list[Entry]:
+            return [entry for entry in log.between(1, log.last_index) if entry.kind == EntryKind.CLOCK]
+
+        await eventually(lambda: len(entries()) >= 5, "it is told all the same")
+        for earlier, later in pairwise(entries()):
+            if earlier.term == later.term:  # else two leaders appended them
+                assert later.time_ms - earlier.time_ms >= 1000 * CLOCK_ENTRY_S - 2
 
 
 @scenario
