@@ -160,7 +160,7 @@ def test_what_the_machine_does_wrong_in_query_is_never_an_answer(query: str) -> 
     applier, _, _ = fresh()
     sink = Recorder()
     with pytest.raises(ReplicaFailed):
-        applier.answer(QueryGroup((query,), sink, NEVER), Index(0))
+        applier.answer([QueryGroup((query,), sink, NEVER)], Index(0), 0)
     assert not sink.told
 
 
@@ -189,9 +189,9 @@ def test_what_was_proposed_under_a_leadership_that_ended_is_not_taken_for_what_s
 def test_a_long_answer_is_given_in_steps_and_others_go_between() -> None:
     applier, _, _ = fresh()
     first, second, quick = Recorder(), Recorder(), Recorder()
-    applier.answer(QueryGroup(("long", "a", "long"), first, NEVER), Index(0))
-    applier.answer(QueryGroup(("long",), second, NEVER), Index(0))
-    applier.answer(QueryGroup(("b",), quick, NEVER), Index(0))
+    applier.answer([QueryGroup(("long", "a", "long"), first, NEVER)], Index(0), 0)
+    applier.answer([QueryGroup(("long",), second, NEVER)], Index(0), 0)
+    applier.answer([QueryGroup(("b",), quick, NEVER)], Index(0), 0)
     assert quick.results == ["b"]
     steps = 0
     while applier.has_long_answers:
@@ -207,10 +207,26 @@ def test_a_long_answer_is_given_in_steps_and_others_go_between() -> None:
     assert steps > 4
 
 
+def test_the_groups_of_a_round_are_asked_together_and_each_gets_its_own() -> None:
+    applier, machine, _ = fresh()
+    asked: list[str] = []
+    machine.looked = asked.append
+    sinks = [Recorder() for _ in range(4)]
+    groups = [
+        QueryGroup(tuple(queries), sink, NEVER)
+        for queries, sink in zip(("a", "bc", ("d", "long"), "e"), sinks, strict=True)
+    ]
+    applier.answer(groups, Index(0), 0)
+    assert asked == ["a", "b", "c", "d", "long", "e"]
+    while applier.has_long_answers:
+        applier.step()
+    assert [list(sink.results) for sink in sinks] == [["a"], ["b", "c"], ["d", "long"], ["e"]]
+
+
 def test_a_long_answer_that_a_stop_interrupts_is_refused() -> None:
     applier, _, _ = fresh()
     sink = Recorder()
-    applier.answer(QueryGroup(("long",), sink, NEVER), Index(0))
+    applier.answer([QueryGroup(("long",), sink, NEVER)], Index(0), 0)
     applier.step()
     applier.fail_all(ShuttingDown())
     assert isinstance(sink.error, ShuttingDown)

@@ -22,9 +22,15 @@ class Reader:
             self.reads.add(QueryGroup((name,), self.sinks[name], deadline))
         self.reads.form_round()
 
+    def take_applied(self, applied: int) -> list[QueryGroup]:
+        groups: list[QueryGroup] = []
+        while (round_ := self.reads.take_applied(Index(applied))) is not None:
+            groups += round_.groups
+        return groups
+
     def answer(self, applied: int) -> list[str]:
         """What can be answered now that so much is applied."""
-        groups = self.reads.take_applied(Index(applied))
+        groups = self.take_applied(applied)
         for group in groups:
             assert group.sink is not None
             group.sink.resolved(group.queries)
@@ -176,7 +182,7 @@ def test_wherever_a_read_is_it_fails_at_its_deadline_and_only_once() -> None:
 
     reader.reads.core_confirmed(round_, Index(1))
     reader.reads.request_answered(asked, Index(1), 1.0)
-    assert not reader.reads.take_applied(Index(100))
+    assert not reader.take_applied(100)
     reader.reads.expire(2.0, leader_known=False)
     assert reader.error("patient") is Unavailable
     assert not reader.reads
@@ -190,7 +196,7 @@ def test_one_group_of_a_round_expires_and_the_others_go_on() -> None:
     assert number is not None
     reader.reads.expire(1.0, leader_known=True)
     reader.reads.request_answered(number, Index(1), 1.0)
-    groups = reader.reads.take_applied(Index(1))
+    groups = reader.take_applied(1)
     assert [group.queries for group in groups] == [("patient",)]
 
 
@@ -205,7 +211,7 @@ def test_a_client_that_hears_of_its_failure_may_come_again_at_once() -> None:
     number = reader.reads.next_request(1.0)
     assert number is not None
     reader.reads.request_answered(number, Index(0), 1.0)
-    assert len(reader.reads.take_applied(Index(0))) == 3
+    assert len(reader.take_applied(0)) == 3
 
 
 def test_a_replica_that_stops_leaves_no_read_without_an_answer() -> None:
@@ -236,5 +242,6 @@ def test_open_groups_counts_each_group_once_however_it_ends() -> None:
     round_ = reads.next_for_core(2.0)
     assert round_ is not None
     reads.core_confirmed(round_, Index(1))
-    assert len(reads.take_applied(Index(1))) == 2
+    answered = reads.take_applied(Index(1))
+    assert answered is not None and len(answered.groups) == 2
     assert reads.open_groups == 0

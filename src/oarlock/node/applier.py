@@ -96,15 +96,23 @@ class Applier:
         due: int | None = getattr(self._machine, "next_due_ms", None)
         return due
 
-    def answer(self, group: QueryGroup, applied: Index) -> None:
-        """Answer a group of queries from the present state, everything up to ``applied``."""
-        if group.sink is None:
+    def answer(self, groups: Sequence[QueryGroup], applied: Index, time_ms: int) -> None:
+        """Answer groups of queries from the present state, everything up to ``applied``. ``time_ms`` is the leader's
+        log time when they were confirmed."""
+        if not groups:
             return
-        results = self._query(group.queries, Position(applied, group.time_ms))
-        if GeneratorType in map(type, results):
-            self._long_answers.append((list(results), group))
-        else:
-            tell(group.sink.resolved, results)
+        queries = groups[0].queries if len(groups) == 1 else [query for group in groups for query in group.queries]
+        results = self._query(queries, Position(applied, time_ms))
+        in_steps = GeneratorType in map(type, results)
+        start = 0
+        for group in groups:
+            end = start + len(group.queries)
+            own = results[start:end]
+            start = end
+            if in_steps and GeneratorType in map(type, own):
+                self._long_answers.append((list(own), group))
+            elif group.sink is not None:  # one told before may have ended this one
+                tell(group.sink.resolved, own)
 
     @property
     def has_long_answers(self) -> bool:

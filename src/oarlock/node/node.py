@@ -586,8 +586,8 @@ class Node:
         if ready.committed:
             self._applier.apply(ready.committed)
             raft.applied(ready.committed[-1].index)
-        for group in reads.take_applied(raft.applied_index):
-            self._applier.answer(group, raft.applied_index)
+        while (round_ := reads.take_applied(raft.applied_index)) is not None:
+            self._applier.answer(round_.groups, raft.applied_index, round_.time_ms)
         if self._applier.has_long_answers:
             self._applier.step()
 

@@ -32,8 +32,6 @@ class QueryGroup(msgspec.Struct):
     queries: Sequence[Any]
     sink: Sink | None
     deadline: float
-    time_ms: int = 0
-    """The leader's log time when the round of this group was confirmed."""
 
 
 class Round(msgspec.Struct):
@@ -43,6 +41,8 @@ class Round(msgspec.Struct):
     deadline: float
     """The latest of its groups': each group is answered by its own."""
     not_before: float = 0.0
+    time_ms: int = 0
+    """The leader's log time when it was confirmed."""
 
 
 class RemoteRound(msgspec.Struct, frozen=True):
@@ -136,13 +136,14 @@ class Reads:
         for round_ in self._waiting:
             round_.not_before = now  # the pause was for a leader that is gone
 
-    def take_applied(self, applied: Index) -> list[QueryGroup]:
-        """Groups that may be answered from the present state."""
-        groups: list[QueryGroup] = []
-        while self._confirmed and self._confirmed[0][0] <= applied:
-            groups += [group for group in heapq.heappop(self._confirmed)[2].groups if group.sink is not None]
-        self.open_groups -= len(groups)
-        return groups
+    def take_applied(self, applied: Index) -> Round | None:
+        """A round that may be answered from the present state."""
+        if not self._confirmed or self._confirmed[0][0] > applied:
+            return None
+        round_ = heapq.heappop(self._confirmed)[2]
+        round_.groups = [group for group in round_.groups if group.sink is not None]
+        self.open_groups -= len(round_.groups)
+        return round_
 
     def expire(self, now: float, leader_known: bool) -> None:
         """Fail groups whose deadline has passed, and forget rounds that hold no others."""
@@ -191,8 +192,7 @@ class Reads:
 
     def _await(self, round_: Round, index: Index, time_ms: int) -> None:
         self._number += 1
-        for group in round_.groups:
-            group.time_ms = time_ms
+        round_.time_ms = time_ms
         heapq.heappush(self._confirmed, (index, self._number, round_))
 
     def _try_again(self, round_: Round, now: float) -> None:

@@ -44,11 +44,12 @@ class Input:
 
     def feed(self, data: bytes) -> list[Request]:
         """Bytes have arrived; the first share of their requests, unless earlier ones are still due."""
-        if self:
+        if self._sated or self._requests or self._unread:
             self._unread += data
             return []
         if len(data) <= SHARE_BYTES:
-            return self._first(self._parser.feed(data))
+            requests = self._parser.feed(data)
+            return requests if len(requests) <= SHARE_ALIKE else self._first(requests)
         self._unread = data
         self._sated = True
         return self._share()

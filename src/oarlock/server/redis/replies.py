@@ -51,6 +51,11 @@ def all_ok(results: Sequence[object]) -> bytes | None:
 
 def small_values(values: Sequence[bytes | None], resp3: bool) -> bytes | None:
     """The replies to GETs if they make no more than a chunk, else None."""
+    if len(values) == 1:
+        (value,) = values
+        if value is None:
+            return _NULL[resp3]
+        return b"%b%b\r\n" % (_HEADERS[len(value)], value) if len(value) < 1024 else None
     if sum(map(len, filter(None, values))) > CHUNK_BYTES:
         return None
     null = _NULL[resp3]
