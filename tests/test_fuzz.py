@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+import msgspec
 import pytest
 from fuzz import engines
 from fuzz.guard import Guard, TooSlow
@@ -14,11 +15,15 @@ from fuzz.mutation import Fails, mutations, smaller
 from fuzz.targets import TARGETS
 from fuzz.worker import Silence
 
-from oarlock.kv import integers
+from oarlock.core import Raft
+from oarlock.kv import glob, integers
 from oarlock.network.frames import FrameDecoder
+from oarlock.network.outbound import OutboundConnection
+from oarlock.node import batch
 from oarlock.server.redis import inline, replies
 from oarlock.server.redis.protocol import RequestParser
-from oarlock.storage import replay
+from oarlock.storage import identity, replay, segment
+from oarlock.storage.frame import Frame
 
 INPUTS = 2_000
 CPU_S = 0.3
@@ -70,6 +75,13 @@ BROKEN: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "integers": (integers, "MAX", lambda good: good - 1),
     "frames": (FrameDecoder, "__init__", lambda good: lambda self, limit: good(self, limit + 1)),
     "raft-port": (FrameDecoder, "feed", lambda good: lambda self, chunk: iter([*good(self, chunk)][:1])),
+    "raft-dial": (OutboundConnection, "_surplus", lambda good: lambda self, body: None),
+    "glob": (glob, "_NOT", lambda good: ord("!")),
+    "core": (Raft, "commit_to", lambda good: lambda self, index: setattr(self, "commit_index", index)),
+    "crafted-frames": (Frame, "entries", lambda good: lambda self: good(self)[: len(range(self.last_index))]),
+    "segment-header": (segment, "corrupt_log", lambda good: lambda *arguments: ValueError(arguments)),
+    "identity": (identity, "_checksum", lambda good: lambda document: "another"),
+    "batch": (batch, "_decoder", lambda good: msgspec.msgpack.Decoder()),
     "log": (replay, "later_header", lambda good: lambda *arguments: False),
     "recovery": (replay.Replay, "_judge_tail", lambda good: lambda self, *arguments: None),
 }

@@ -162,6 +162,7 @@ def check_identity(data: bytes) -> None:
     try:
         identity = reading()
     except StartupError:
+        assert text != _TEXT or mode & 6 == 2, "an identity without damage is refused"
         return
     assert decode_identity(encode_identity(identity), "identity.json") == identity
 

@@ -22,7 +22,7 @@ from oarlock.core.messages import (
 )
 from oarlock.network.codec import decode_greeting, decode_messages, encode_greeting, encode_messages
 from oarlock.network.complaints import Complaints
-from oarlock.network.connection import Ledger
+from oarlock.network.connection import Connection, Ledger
 from oarlock.network.frames import HEADER_BYTES, FrameDecoder, MalformedFrame, encode_frame
 from oarlock.network.handshake import review
 from oarlock.network.inbound import Acceptor, InboundConnection
@@ -110,7 +110,7 @@ def check_messages(data: bytes) -> None:
 OWN = Hello(1, 1, "cluster", ReplicaId(1), 11, Boot(3), 111, Term(2), Term(2), Index(9), "a:1", "b:2")
 PEER = msgspec.structs.replace(OWN, replica=ReplicaId(2), incarnation=22, nonce=222)
 KNOWN = frozenset({ReplicaId(2), ReplicaId(3)})
-_LIMITS = Limits(handshake_frame_bytes=300)
+LIMITS = Limits(handshake_frame_bytes=300)
 
 
 class Ear(Complaints):
@@ -153,9 +153,9 @@ class Owner:
 
 
 class Wire:
-    """The transport of an accepted connection."""
+    """The transport of a connection."""
 
-    def __init__(self, loop: VirtualLoop, connection: InboundConnection) -> None:
+    def __init__(self, loop: VirtualLoop, connection: Connection) -> None:
         self._loop, self._connection = loop, connection
         self.written = b""
         self.closing = False
@@ -190,7 +190,7 @@ class Outcome(msgspec.Struct):
 def outcome(stream: bytes) -> Outcome:
     """What the port should make of a stream, from its parts' own words."""
     result = Outcome()
-    bodies = frames(stream, _LIMITS.handshake_frame_bytes)
+    bodies = frames(stream, LIMITS.handshake_frame_bytes)
     first = next(bodies, b"")
     try:
         if first is None:
@@ -227,21 +227,21 @@ def check_port(data: bytes) -> None:
     expected = outcome(stream)
     with VirtualLoop().running() as loop:
         owner, ear, ledger = Owner(), Ear(), Ledger()
-        acceptor = Acceptor(None, owner, _LIMITS, ear, ledger)  # type: ignore[arg-type]
+        acceptor = Acceptor(None, owner, LIMITS, ear, ledger)  # type: ignore[arg-type]
         connection = acceptor._accept()
         assert isinstance(connection, InboundConnection)
         wire = Wire(loop, connection)
         connection.connection_made(wire)  # type: ignore[arg-type]
         for piece in cut(stream, how):
             connection.data_received(piece)
-            bound = MAX_FRAME_BYTES if connection.proven else _LIMITS.handshake_frame_bytes
+            bound = MAX_FRAME_BYTES if connection.proven else LIMITS.handshake_frame_bytes
             assert len(connection._decoder._kept) < bound + HEADER_BYTES
         loop.run()
         assert owner.inbox == expected.inbox
         assert owner.hellos == ([expected.admitted] if expected.admitted else [])
         assert (ear.heard, wire.written) == (expected.complaints, expected.written)
         assert wire.closing == bool(expected.complaints)
-        loop.pass_time(_LIMITS.handshake_s + 1)
+        loop.pass_time(LIMITS.handshake_s + 1)
         assert wire.closing != connection.proven or expected.complaints, "strangers have a deadline, and peers none"
         wire.abort()
         loop.run()
@@ -276,7 +276,7 @@ _GREETINGS = [
         msgspec.structs.replace(PEER, replica=ReplicaId(9)), Refusal("busy", "come back later"),
     )
 ]  # fmt: skip
-_STREAMS = [
+STREAMS = [
     *(body + _BETWEEN for body in _BODIES + _GREETINGS),
     _GREETINGS[0] + _BETWEEN + _BODIES[1] + _BETWEEN + _BODIES[0] + _BETWEEN,
     _BODIES[1] + _BETWEEN + _BODIES[13] + _BETWEEN + b"garbage" + _BETWEEN,
@@ -300,7 +300,7 @@ def _bodies() -> object:
     )
 
 
-def _streams() -> object:
+def streams() -> object:
     from hypothesis import strategies as st
 
     return st.lists(_bodies(), max_size=4).map(lambda bodies: b"".join(body + _BETWEEN for body in bodies))  # type: ignore[arg-type]
@@ -308,15 +308,15 @@ def _streams() -> object:
 
 TARGETS = [
     Target(
-        name="frames", check=check_frames, controls=2, valid=_streams,
-        seeds=[sealed(stream) + b"\x05\0" for stream in _STREAMS] + [stream + b"\x0b\x01" for stream in _STREAMS],
+        name="frames", check=check_frames, controls=2, valid=streams,
+        seeds=[sealed(stream) + b"\x05\0" for stream in STREAMS] + [stream + b"\x0b\x01" for stream in STREAMS],
     ),
     Target(
         name="messages", check=check_messages, valid=_bodies, max_bytes=2400,
         seeds=[*_BODIES, *_GREETINGS, b"\x91\x93\x09\x01" + b"\x91" * 2000],
     ),
     Target(
-        name="raft-port", check=check_port, controls=2, valid=_streams,
-        seeds=[stream + bytes((how, mode)) for mode in (0, 1, 2, 3) for how, stream in enumerate(_STREAMS)],
+        name="raft-port", check=check_port, controls=2, valid=streams,
+        seeds=[stream + bytes((how, mode)) for mode in (0, 1, 2, 3) for how, stream in enumerate(STREAMS)],
     ),
 ]  # fmt: skip
