@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -21,8 +22,8 @@ DIRECTORY = Path(".fuzz")
 STRUCTURED_SHARE, MOST_STRUCTURED = 50, 5_000
 """One input in so many, and no more than this, is generated from its grammar: that is slow, and finds what it finds
 early."""
-SILENT_S = 120
-"""A worker that says nothing for so long is stuck in code that no signal reaches."""
+SILENT_S = 300
+"""A worker that says nothing for so long is stuck in code that no signal reaches, and is killed."""
 
 
 def main() -> int:
@@ -82,7 +83,7 @@ class Line:
         """All engines are done."""
         print(("\r" if sys.stdout.isatty() else "") + self._text(self._done) + ("  FAILED" if self.finding else ""))
         if self.finding:
-            print(f"\n{self._error}\nThe input is in {self.finding}. To see it again:")
+            print(f"\n{self._error}\nIt is kept in {self.finding}. To see it again:")
             print(f"    make fuzz ARGS='--replay {self.finding}'\n")
         sys.stdout.flush()
 
@@ -104,12 +105,20 @@ def run(job: Job, line: Line) -> Report:
     with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as worker:
         assert worker.stdout is not None
         try:
-            for text in worker.stdout:
+            while True:
+                alarm = threading.Timer(SILENT_S, worker.kill)
+                alarm.start()
+                text = worker.stdout.readline()
+                alarm.cancel()
+                if not text:
+                    break
                 last = msgspec.json.decode(text, type=Report)
                 line.show(last)
         except BaseException:
             worker.kill()
             raise
+        finally:
+            alarm.cancel()
     if last.over:
         return last
     # It died, or libFuzzer gave it up: then libFuzzer has kept the input.

@@ -82,7 +82,7 @@ class Guard:
         # Two ticks within one input: it has had at least the time between them.
         if self._within and self._ticked_at == self.inputs:
             self._ticked_at = 0
-            raise TooSlow("two looks, and still the same input")
+            raise TooSlow("an input does not end within about a second of processor time")
         self._ticked_at = self.inputs if self._within else 0
 
 
