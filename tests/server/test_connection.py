@@ -111,6 +111,15 @@ def command(text: str) -> bytes:
     return array(*text.encode().split())
 
 
+def test_what_is_wrong_behind_a_lone_request_is_answered_at_once() -> None:
+    async def scenario(scene: Scene) -> None:
+        answer = await scene.say(command("GET k") + b"*x\r\n")
+        assert answer == b"$-1\r\n-ERR Protocol error: invalid multibulk length\r\n"
+        assert scene.wire.closed
+
+    play(scenario)
+
+
 def test_54_a_read_between_two_writes_of_a_pipeline_sees_the_first() -> None:
     async def scenario(scene: Scene) -> None:
         answer = await scene.say(*map(command, ("SET k 1", "GET k", "SET k 2", "GET k")))

@@ -97,7 +97,8 @@ class Conversation:
         if self._quitting or self._over:
             return
         requests = self._input.feed(data)
-        if len(requests) == 1 and not self._queue and self._ask_at_once(requests[0], len(data)):
+        alone = len(requests) == 1 and not self._queue and self._input.error is None
+        if alone and self._ask_at_once(requests[0], len(data)):
             return
         self._take(requests)
         self._dispatch()
