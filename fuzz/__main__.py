@@ -31,7 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description="Fuzz the decoders.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"which; all by default: {', '.join(TARGETS)}")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="for each target (a million)")
-    parser.add_argument("--seconds", type=float, default=0.0, help="end each target after so long, if not before")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="end each engine of each target after so long, if not before"
+    )
     parser.add_argument("--seed", type=int, default=1, help="another seed tries other inputs")
     parser.add_argument("--engine", choices=("coverage", "structured", "chance"), help="only this one")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="give a target one input that once failed")
@@ -40,14 +42,18 @@ def main() -> int:
         return replay(arguments.replay)
     if unknown := [name for name in arguments.targets if name not in TARGETS]:
         parser.error(f"no such target: {', '.join(unknown)}")
-    main_engine = "coverage" if importlib.util.find_spec("atheris") else "chance"
-    if main_engine == "chance" and not arguments.engine:
-        print("atheris is not installed: inputs are mutated at random, without regard to what code they reach")
+    has_atheris = importlib.util.find_spec("atheris") is not None
+    if not has_atheris and not arguments.engine:
+        print("atheris is not installed: inputs are mutated without regard to what code they reach")
     print(f"{'target':<16}{'inputs':>10}{'seconds':>9}{'a second':>10}{'growth':>10}{'slowest':>10}")
     found = 0
     for name in arguments.targets or TARGETS:
         structured = min(arguments.inputs // STRUCTURED_SHARE, MOST_STRUCTURED)
-        shares = [("structured", structured), (main_engine, arguments.inputs - structured)]
+        # Chance tries ten times as many in the same time, and coverage goes deeper: each finds what the other does not.
+        guided = (arguments.inputs - structured) // 2 if has_atheris else 0
+        shares = [
+            ("structured", structured), ("chance", arguments.inputs - structured - guided), ("coverage", guided),
+        ]  # fmt: skip
         if arguments.engine:
             shares = [(arguments.engine, arguments.inputs)]
         line = Line(name)

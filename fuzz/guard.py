@@ -25,14 +25,15 @@ class TooSlow(Exception):
 
 
 class TooLarge(Exception):
-    """The process has grown by more than :data:`MAX_GROWTH_MIB`."""
+    """The process has grown by more than it may."""
 
 
 class Guard:
     """Wraps a target's check, and counts. One per process."""
 
-    def __init__(self, check: Callable[[bytes], None]) -> None:
+    def __init__(self, check: Callable[[bytes], None], max_growth_mib: float = MAX_GROWTH_MIB) -> None:
         self._check = check
+        self._max_growth_mib = max_growth_mib
         self.inputs = 0
         self.slowest_s = 0.0
         self._baseline_mib = 0.0
@@ -75,7 +76,7 @@ class Guard:
     def _weigh(self) -> None:
         if self.inputs == WARM_UP:
             self._baseline_mib = _peak_mib()
-        elif self.growth_mib > MAX_GROWTH_MIB:
+        elif self.growth_mib > self._max_growth_mib:
             raise TooLarge(f"the process has grown by {self.growth_mib:.0f} MiB in {self.inputs} inputs")
 
     def _tick(self, number: int, frame: FrameType | None) -> None:

@@ -9,13 +9,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
 from fuzz import engines
-from fuzz.guard import Guard
+from fuzz.guard import MAX_GROWTH_MIB, Guard
 from fuzz.mutation import Fails, smaller
 
 REPORT_S = 1.0
@@ -86,7 +87,9 @@ class Worker:
         else:
             from fuzz.targets import TARGETS
         target = TARGETS[job.target]
-        self._guard = guard = Guard(self._reporting(target.check))
+        # Hypothesis remembers every input that it made.
+        max_growth_mib = inf if job.engine == "structured" else MAX_GROWTH_MIB
+        self._guard = guard = Guard(self._reporting(target.check), max_growth_mib)
         guard.watch()
         self._began = self._reported = time.monotonic()
         if job.engine == "coverage":
@@ -109,9 +112,8 @@ class Worker:
 
     def _report(self, over: bool = False, finding: str | None = None, error: str = "") -> None:
         guard = self._guard
-        report = Report(
-            guard.inputs, time.monotonic() - self._began, guard.growth_mib, guard.slowest_s, over, finding, error
-        )
+        growth_mib = 0.0 if self._job.engine == "structured" else guard.growth_mib
+        report = Report(guard.inputs, time.monotonic() - self._began, growth_mib, guard.slowest_s, over, finding, error)
         self._output.write(msgspec.json.encode(report).decode() + "\n")
         self._output.flush()
 

@@ -206,6 +206,7 @@ _STREAMS = [
     array(b"WATCH", b"k") + array(b"SET", b"k", b"2") + array(b"MULTI") + array(b"GET", b"k") + array(b"EXEC"),
     array(b"HELLO", b"3") + array(b"GET", b"x") + array(b"CONFIG", b"GET", b"*"),
     b"*0\r\n*-1\r\n\r\n" + array(b"PING"), b"*1\r\n$4\r\nPI", b"*3\r\n$1000\r\nx", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    array(b"GET", b"k") + b"*x\r\n",
     b"*1048576\r\n$4\r\n", b"*1\r\n:1\r\n", b"*1\r\n%1\r\n", b"SET k 'a b' \"\\x41\"\r\n",
 ]  # fmt: skip
 
