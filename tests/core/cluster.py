@@ -17,7 +17,7 @@ import contextlib
 import functools
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from oarlock.core import Config, Persist, Raft, ReadConfirmed
@@ -267,8 +267,9 @@ class Cluster:
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @step
-    def propose(self, replica: int, payload: bytes) -> int:
-        index = self[replica].raft.propose(payload, self.now)
+    def propose(self, replica: int, payload: bytes, awaited_by: Collection[int] | None = None) -> int:
+        waiting = None if awaited_by is None else list(map(ReplicaId, awaited_by))
+        index = self[replica].raft.propose(payload, self.now, awaited_by=waiting)
         self._turn(self[replica])
         return index
 
@@ -283,13 +284,13 @@ class Cluster:
         assert holds, f"expected {what}"
 
     @step
-    def read(self, replica: int, timeout_s: float = FOREVER) -> Read:
-        """A linearizable read begins."""
+    def read(self, replica: int, timeout_s: float = FOREVER, asked_by: int = 0) -> Read:
+        """A linearizable read begins; perhaps one that another replica asks for."""
         read = Read(replica, self.checks.commit_known_anywhere())
         self.reads += 1
         number = self.reads
         self[replica].reads[number] = read
-        self[replica].raft.verify_authority(number, self.now, self.now + timeout_s)
+        self[replica].raft.verify_authority(number, self.now, self.now + timeout_s, peer=ReplicaId(asked_by))
         self._turn(self[replica])
         return read
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oarlock.core.raft import Raft
 
 
-def verify(raft: Raft, request: Any, deadline: float) -> None:
+def verify(raft: Raft, request: Any, deadline: float, peer: ReplicaId) -> None:
     """Take a token for a read that begins now, or refuse it at once."""
     leader = raft.role
     if not isinstance(leader, Leader):
@@ -33,7 +33,7 @@ def verify(raft: Raft, request: Any, deadline: float) -> None:
     elif len(leader.tokens) >= raft.config.max_reads:
         raft.read_outcomes.append(ReadRefused(request, Overloaded("too many reads are waiting")))
     else:
-        leader.tokens.append(ReadToken(request, Beat(leader.beat + 1), raft.commit_index, deadline))
+        leader.tokens.append(ReadToken(request, peer, Beat(leader.beat + 1), raft.commit_index, deadline))
         leader.next_token_deadline = min(leader.next_token_deadline, deadline)
 
 
@@ -73,6 +73,8 @@ def confirm(raft: Raft, leader: Leader) -> None:
         token = leader.tokens.popleft()
         index = max(token.index, leader.sentinel)
         READ_NOT_BEFORE_SENTINEL.require(index, leader.sentinel, raft.commit_index)
+        if (asker := leader.progress.get(token.peer)) is not None:
+            asker.awaited = max(asker.awaited, index)
         raft.read_outcomes.append(ReadConfirmed(token.request, index, raft.log_time.at(raft.now)))
 
 

@@ -28,6 +28,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     round_widen_s: float = 0.01
     """A read round goes to just enough voters for a majority, and after this long to the rest."""
 
+    commit_news_s: float = 0.005
+    """The commit index travels with entries and beats. Alone it goes at once only to a replica whose client waits for
+    it, and to the others after this long: under load that saves a message, and its turn, per entry and follower."""
+
     max_append_bytes: int = 1024 * 1024
     """Payload bytes of one AppendEntries; a single larger entry goes alone."""
     max_inflight_messages: int = 128

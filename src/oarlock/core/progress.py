@@ -27,6 +27,8 @@ class Progress:
         """When its last echo arrived; on winning, a grace as if it had just done so."""
         self.commit_sent = Index(0)
         """Highest commit index it was sent."""
+        self.awaited = Index(0)
+        """It has a client that waits for this index to be committed."""
         self.restarted = False
         """It has come back with a new boot and has acknowledged nothing since."""
         self.gone = False

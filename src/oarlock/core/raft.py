@@ -14,7 +14,7 @@ the table (role, message) → handler. The rules themselves have a home each: ``
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -146,8 +146,17 @@ class Raft:
             return
         LEGAL_MATRIX[type(self.role), kind](self, sender, message)
 
-    def propose(self, payload: bytes, now: float, *, kind: EntryKind = EntryKind.BATCH) -> Index:
+    def propose(
+        self,
+        payload: bytes,
+        now: float,
+        *,
+        kind: EntryKind = EntryKind.BATCH,
+        awaited_by: Collection[ReplicaId] | None = None,
+    ) -> Index:
         """Append an entry to this leader's log and return its index; it is committed once ``Ready`` says so.
+
+        ``awaited_by``: the replicas whose clients wait for it, which hear of its commit first; None stands for all.
 
         :raises NotLeader: not a leader, or one that is handing over; nothing was appended, safe to retry elsewhere.
         :raises Overloaded: too much is uncommitted; nothing was appended, safe to retry later.
@@ -159,12 +168,13 @@ class Raft:
             raise NotLeader(self.role.transfer.target)
         if not self.can_propose:
             raise Overloaded("too much is waiting to be committed")
-        return replication.append(self, self.role, kind, payload)
+        return replication.append(self, self.role, kind, payload, awaited_by)
 
-    def verify_authority(self, request: Any, now: float, deadline: float) -> None:
-        """Prove that this replica leads, after this call. The outcome comes in a later ``Ready.reads``."""
+    def verify_authority(self, request: Any, now: float, deadline: float, *, peer: ReplicaId = NO_REPLICA) -> None:
+        """Prove that this replica leads, after this call, for a reader here or at ``peer``. The outcome comes in a
+        later ``Ready.reads``."""
         self.now = now
-        authority.verify(self, request, deadline)
+        authority.verify(self, request, deadline, peer)
 
     def timeout(self, now: float) -> None:
         """Act on the time: call it when ``deadline()`` has passed and all input that arrived before was fed in."""
@@ -253,6 +263,11 @@ class Raft:
     def has_more_to_send(self) -> bool:
         """Whether the next ``Ready`` will hold entries for a follower that is far behind, although nothing new came."""
         return isinstance(self.role, Leader) and self.role.more_to_send
+
+    @property
+    def round_in_flight(self) -> bool:
+        """Whether this replica leads and a beat is not yet confirmed, so that another read shares the next round."""
+        return isinstance(self.role, Leader) and self.role.confirmed < self.role.beat
 
     @property
     def can_propose(self) -> bool:

@@ -6,6 +6,7 @@ only what is durable, and never past what the leader's messages proved to match.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from oarlock.core import authority, election, quorum, transfer
@@ -17,7 +18,7 @@ from oarlock.core.invariants import (
     ONE_LEADERSHIP_PER_TERM,
 )
 from oarlock.core.messages import AppendAck, AppendEntries, AppendReject
-from oarlock.core.roles import Follower, Leader
+from oarlock.core.roles import NEVER, Follower, Leader
 from oarlock.types import NO_REPLICA, Entry, EntryKind, Index, ReplicaId
 
 if TYPE_CHECKING:
@@ -28,13 +29,18 @@ if TYPE_CHECKING:
 # ── leader ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def append(raft: Raft, leader: Leader, kind: EntryKind, payload: bytes) -> Index:
+def append(
+    raft: Raft, leader: Leader, kind: EntryKind, payload: bytes, awaited_by: Collection[ReplicaId] | None = None
+) -> Index:
     """Append one entry of this term to the leader's own log, stamped with log time; ``ready`` will persist and send
-    it."""
+    it. None stands for all."""
     index = Index(raft.log.last_index + 1)
     entry = Entry(index, raft.term, kind, max(raft.log.last_time_ms, raft.log_time.at(raft.now)), payload)
     raft.log.append((entry,))
     leader.uncommitted_bytes += len(payload)
+    for peer, progress in leader.progress.items():
+        if awaited_by is None or peer in awaited_by:
+            progress.awaited = index
     if kind == EntryKind.CONFIGURATION:
         raft.configurations.appended((entry,))
     return index
@@ -46,6 +52,8 @@ def send_entries(raft: Raft, leader: Leader) -> None:
     heartbeat = raft.now >= leader.heartbeat_at
     if heartbeat:
         leader.heartbeat_at = raft.now + raft.config.heartbeat_s
+    news = raft.now >= leader.news_at
+    all_told = True
     config, log = raft.config, raft.log
     leader.more_to_send = False
     for peer, progress in leader.progress.items():
@@ -61,9 +69,13 @@ def send_entries(raft: Raft, leader: Leader) -> None:
             _send_append(raft, leader, peer, progress, tuple(entries), echo_now)
             progress.sent(entries[-1].index, size_bytes)
             sent_bytes, sent = sent_bytes + size_bytes, True
-        if not sent and (heartbeat or peer in leader.round_targets or progress.commit_sent < raft.commit_index):
+        told_to = raft.commit_index if news else min(progress.awaited, raft.commit_index)
+        if not sent and (heartbeat or peer in leader.round_targets or progress.commit_sent < told_to):
             _send_append(raft, leader, peer, progress, (), echo_now)
+        all_told = all_told and progress.commit_sent == raft.commit_index
     leader.round_targets = []
+    if all_told:
+        leader.news_at = NEVER
 
 
 def _send_append(
@@ -129,14 +141,14 @@ def advance_commit(raft: Raft, leader: Leader) -> None:
         for entry in raft.log.between(max(raft.commit_index + 1, leader.sentinel), index):
             leader.uncommitted_bytes -= len(entry.payload)
         raft.commit_to(index)
+        leader.news_at = min(leader.news_at, raft.now + raft.config.commit_news_s)
         authority.confirm(raft, leader)
 
 
 def leader_deadline(raft: Raft, leader: Leader) -> float:
     """When ``leader_timeout`` has something to do."""
-    when = min(
-        leader.heartbeat_at, authority.deadline(leader), _quorum_last_heard(raft, leader) + raft.config.election_min_s
-    )
+    check_quorum_at = _quorum_last_heard(raft, leader) + raft.config.election_min_s
+    when = min(leader.heartbeat_at, leader.news_at, authority.deadline(leader), check_quorum_at)
     return min(when, leader.transfer.deadline) if leader.transfer else when
 
 

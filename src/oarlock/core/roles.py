@@ -63,6 +63,8 @@ class ReadToken(msgspec.Struct, frozen=True):
     """One waiting ``verify_authority``: released once a majority has echoed ``beat`` or a later one."""
 
     request: Any
+    peer: ReplicaId
+    """Who asked for it; 0 for a reader at this replica."""
     beat: Beat
     index: Index
     deadline: float
@@ -85,6 +87,8 @@ class Leader:
         self.progress = {peer: Progress(sentinel, now) for peer in peers}
         self.uncommitted_bytes = 0
         self.heartbeat_at = now
+        self.news_at = NEVER
+        """When followers that do not wait for it are told the commit index, if they have not been by then."""
         self.more_to_send = False
         """The last turn left entries unsent although a follower's window was open."""
 

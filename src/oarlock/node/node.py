@@ -148,6 +148,8 @@ class Node:
         self._inputs = 0
         self._sweep_at = NEVER
         self._gather_until = 0.0
+        self._writes_gather = self._reads_gather = False
+        """What comes now waits for a turn that comes anyway: the log is being written, or a round is under way."""
         self._clock_entry_after = 0.0
         self._outgoing: dict[ReplicaId, list[PeerMessage]] = {}
         self._turn_end: list[Callable[[], None]] = []
@@ -375,7 +377,8 @@ class Node:
             self._loop.call_soon(sink.failed, refusal)
             return True
         self._writes.add(Group(commands, size_bytes, sink, self._clock.monotonic_s() + timeout_s, placed))
-        self._schedule_turn()
+        if not self._writes_gather:
+            self._schedule_turn()
         return self._writes.held_bytes < COMFORTABLE_BYTES
 
     def query(self, queries: Sequence[Any], sink: Sink, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
@@ -385,7 +388,8 @@ class Node:
             self._loop.call_soon(sink.failed, refusal)
             return
         self._reads.add(QueryGroup(queries, sink, self._clock.monotonic_s() + timeout_s))
-        self._schedule_turn()
+        if not self._reads_gather:
+            self._schedule_turn()
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call back once there is room for writes again."""
@@ -537,7 +541,7 @@ class Node:
                     self._send_undecided(peer, number)
             case ReadRequest(boot, number):
                 deadline = now + DEFAULT_TIMEOUT_S
-                self._raft.verify_authority(RemoteRound(peer, boot, number), now, deadline)
+                self._raft.verify_authority(RemoteRound(peer, boot, number), now, deadline, peer=peer)
             case ReadReply(boot, number, index, time_ms):
                 if boot == self._boot:  # else it answers a request of this replica's former life
                     self._reads.request_answered(number, index, now, time_ms)
@@ -601,8 +605,10 @@ class Node:
             self._schedule_turn()
         if self._sweep_at == NEVER and (self._writes or reads):
             self._sweep_at = now + SWEEP_S
-        gathering = now < self._gather_until and (self._intake or self._writes.can_cut(raft.term))
-        gathered_at = self._gather_until if gathering else NEVER
+        leads = raft.leader == self.id
+        self._writes_gather = leads and self._gathers(now)
+        self._reads_gather = raft.round_in_flight if leads else reads.is_asking
+        gathered_at = self._gather_until if self._writes_gather else NEVER
         self._timer.set(min(raft.deadline(), self._sweep_at, gathered_at, max(self._time_due(now), now + MIN_WAIT_S)))
 
     def _notice_leadership(self, now: float) -> None:
@@ -664,7 +670,7 @@ class Node:
         """Append a clock entry if the state machine waits for a time that has come: nothing else may tell it so, or
         replicas would differ. The times of other entries do as well, so this is rare under load."""
         if now >= self._time_due(now) and self._may_append(now):
-            self._raft.propose(b"", now, kind=EntryKind.CLOCK)
+            self._raft.propose(b"", now, kind=EntryKind.CLOCK, awaited_by=())
             self._clock_entry_after = now + CLOCK_ENTRY_S
 
     def _time_due(self, now: float) -> float:
@@ -674,14 +680,18 @@ class Node:
             return NEVER
         return max(self._clock_entry_after, now + (due_ms - self._raft.log_time.at(now)) / 1000)
 
+    def _gathers(self, now: float) -> bool:
+        """Whether what comes waits for the next entry. An entry per write of the log, not one per turn, makes the
+        fewest entries, frames and fsyncs; but a slow disk of the leader must not hold up a majority that is faster."""
+        return now < self._gather_until and not self._writer.idle
+
     def _may_append(self, now: float) -> bool:
-        """Whether an entry may be appended now. An entry per write of the log, not one per turn, makes the fewest
-        entries, frames and fsyncs; but a slow disk of the leader must not hold up a majority that is faster."""
-        gathering = now < self._gather_until and not self._writer.idle
-        return not gathering and self._raft.can_propose and self._writer.has_space
+        """Whether an entry may be appended now."""
+        return not self._gathers(now) and self._raft.can_propose and self._writer.has_space
 
     def _append(self, slices: list[Slice], now: float) -> None:
-        self._applier.proposed(self._raft.propose(encode_batch(slices), now), slices)
+        awaited_by = [piece.origin for piece in slices]
+        self._applier.proposed(self._raft.propose(encode_batch(slices), now, awaited_by=awaited_by), slices)
         self._gather_until = now + GATHER_S
 
     def _more_to_append(self, now: float) -> bool:

@@ -107,6 +107,11 @@ class Reads:
         self._asked, self._asked_from = round_, self._number + 1
         return self._ask(now)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a request to the leader is under way, and what comes meanwhile waits for its answer."""
+        return self._asked is not None
+
     def request_answered(self, number: int, index: Index | None, now: float, time_ms: int = 0) -> None:
         """The leader confirmed the request, or refused it. A late answer to a number given up is ignored."""
         asked = self._asked
