@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fuzz format bench bench-etcd bench-crowd clean
+.PHONY: help install demo test check fuzz format bench bench-etcd bench-crowd bench-reads clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-etcd: $(STAMP) ## Compare with three etcd servers in the same way (needs e
 
 bench-crowd: $(STAMP) ## Ten thousand idle clients, and clients that nobody wants: what they cost the others
 	@$(BIN)/python bench/crowd.py $(ARGS)
+
+bench-reads: $(STAMP) ## What it costs a read to be linearizable: against the same server without the proof
+	@$(BIN)/python bench/reads.py $(ARGS)
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,13 @@ class RedisServer(Server):
 
 
 @contextmanager
-def cluster(directory: Path, at: str) -> Iterator[RedisServer]:
-    """Three replicas under ``oarlock local``; clients talk to the ``leader`` or to a ``follower``."""
-    command = [sys.executable, "-m", "oarlock", "local", "--data-dir", str(directory)]
+def cluster(
+    directory: Path, at: str, name: str = "oarlock", program: Sequence[str] = ("-m", "oarlock")
+) -> Iterator[RedisServer]:
+    """Three replicas under ``oarlock local``; clients talk to the ``leader`` or to a ``follower``.
+
+    ``program`` is what the interpreter runs, where it is not the product's own command line."""
+    command = [sys.executable, *program, "local", "--data-dir", str(directory)]
     for option in ("--redis-port", "--raft-port", "--http-port"):
         command += [option, str(free_port(3))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -68,7 +72,7 @@ def cluster(directory: Path, at: str) -> Iterator[RedisServer]:
                 leader = dict(client.info("raft"))["leader_id"]
             return ports[leader if at == "leader" else next(replica for replica in ports if replica != leader)]
 
-        yield RedisServer("oarlock", [replica["pid"] for replica in replicas], locate)
+        yield RedisServer(name, [replica["pid"] for replica in replicas], locate)
     finally:
         process.terminate()
         process.communicate()
