@@ -98,6 +98,7 @@ class Recorder:
         self.times_told = 0
         """For a test that wants to be sure: whoever tells it twice may keep the complaint to himself."""
         self._then = then
+        self.abandoned = False
 
     @property
     def told(self) -> bool:

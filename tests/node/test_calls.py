@@ -164,6 +164,8 @@ async def test_sinks_may_come_again_from_within_their_failure() -> None:
 @scenario
 async def test_what_goes_wrong_in_a_server_costs_its_client_and_not_the_replica() -> None:
     class Broken:
+        abandoned = False
+
         def resolved(self, results: Sequence[Any]) -> None:
             raise ValueError("no such encoding")
 

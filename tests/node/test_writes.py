@@ -226,8 +226,22 @@ def test_a_client_that_hears_of_its_failure_may_come_again_at_once() -> None:
     assert origin.cut(2) == (1, again[0:6])
 
 
+def test_what_nobody_waits_for_any_more_is_not_handed_over() -> None:
+    """Its client is gone and may ask again elsewhere; what it sent is executed now or never."""
+    origin = Origin()
+    origin.add("a", "gone", "b", size_bytes=5)
+    origin.cut(1)
+    origin.sinks["gone"].abandoned = True
+    origin.writes.term_applied(Term(2))
+    assert origin.told("gone") is Unavailable
+    assert origin.writes.held_bytes == 10
+    assert origin.cut(2) == (1, ["a", "b"])
+
+
 def test_one_client_whose_sink_fails_costs_no_other_its_answer() -> None:
     class Broken:
+        abandoned = False
+
         def resolved(self, results: object) -> None:
             raise ValueError("a bug in a server")
 

@@ -540,3 +540,18 @@ def test_info_in_resp3_is_a_verbatim_string_and_counts_keys() -> None:
         assert reply == b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text)
 
     play(scenario)
+
+
+def test_the_groups_of_a_lost_connection_are_abandoned() -> None:
+    """So that no other leader is asked to execute them."""
+
+    async def scenario(scene: Scene) -> None:
+        scene.replica.held = True
+        await scene.say(command("SET k 1"))
+        await scene.say(command("SET k 2"))
+        groups = list(scene.talk._queue)
+        assert len(groups) == 2 and not any(group.abandoned for group in groups)
+        scene.talk.lost()
+        assert all(group.abandoned for group in groups)
+
+    play(scenario)

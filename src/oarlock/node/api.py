@@ -22,6 +22,11 @@ PlacedQuery: TypeAlias = tuple[int, Any]
 class Sink(Protocol):
     """Where the outcome of one group goes. Exactly one method is called, exactly once, on the event loop."""
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the outcome any more: then the group is not handed over to another leader."""
+        ...
+
     def resolved(self, results: Sequence[Any]) -> None:
         """The group was applied (or read); one result for each command (or query), in order."""
         ...

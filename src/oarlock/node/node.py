@@ -781,6 +781,10 @@ class _FutureSink:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[Sequence[Any]] = loop.create_future()
 
+    @property
+    def abandoned(self) -> bool:
+        return self.future.done()  # cancelled
+
     def resolved(self, results: Sequence[Any]) -> None:
         if not self.future.done():
             self.future.set_result(results)

@@ -152,13 +152,21 @@ class Writes:
 
     def term_applied(self, term: Term) -> None:
         """An entry of ``term`` was applied: undecided slices of an earlier term were not executed and never will be.
-        Their commands go back to the head of the line, in order."""
+        Their commands go back to the head of the line, in order, unless nobody waits for them any more: whoever is
+        gone has been promised nothing, and perhaps asks again elsewhere."""
         if not self._undecided or term <= self._term:
             return
-        for cut in reversed(self._undecided):
-            self._waiting.extendleft(reversed(cut.groups))
-        self._undecided.clear()
+        undecided, self._undecided = self._undecided, deque()
         self._undecided_bytes = 0
+        abandoned: list[Group] = []
+        for cut in reversed(undecided):
+            for group in reversed(cut.groups):
+                if group.sink is not None and group.sink.abandoned:
+                    abandoned.append(group)
+                else:
+                    self._waiting.appendleft(group)
+        for group in abandoned:
+            self._fail(group, Unavailable("nobody waits for it any more"))
 
     def expire(self, now: float, why_waiting: str) -> None:
         """Report on groups whose deadline has passed: a waiting one was not executed; an undecided one still may be.

@@ -43,7 +43,9 @@ _POST, _HOST = b"POST", b"HOST:"
 
 def _go_together(first: Kind, second: Kind) -> bool:
     """Whether commands of these kinds can be in one group."""
-    return first is second or {first, second} == {Kind.READ, Kind.WRITE}
+    if first is second:
+        return first is not Kind.LONG_READ  # each holds much; only so many groups are at the replica
+    return {first, second} == {Kind.READ, Kind.WRITE}
 
 
 class Output(Protocol):
@@ -130,6 +132,8 @@ class Conversation:
         """The connection is gone. What the replica has got it may still execute."""
         self._over = True
         self._input.drop()
+        for group in self._queue:
+            group.abandoned = True
         self._queue.clear()
         self._unsent.clear()
         self._writing = None

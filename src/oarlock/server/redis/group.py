@@ -17,7 +17,19 @@ class Group:
     at their place as the writes are applied: `SET k 1; GET k; SET k 2` is one group, and its GET answers 1.
     """
 
-    __slots__ = ("_answered", "answered", "error", "items", "kind", "placed", "plain", "resp3", "results", "size_bytes")
+    __slots__ = (
+        "_answered",
+        "abandoned",
+        "answered",
+        "error",
+        "items",
+        "kind",
+        "placed",
+        "plain",
+        "resp3",
+        "results",
+        "size_bytes",
+    )
 
     def __init__(
         self, kind: Kind, resp3: bool, answered: Callable[[], None], items: list[Any], plain: bool = False
@@ -32,6 +44,8 @@ class Group:
         self.plain = plain
         """Only GETs, or only SETs without options."""
         self.size_bytes = 0
+        self.abandoned = False
+        """Its client is gone."""
         self.answered = kind is Kind.LOCAL
         self.results: Sequence[Any] = ()
         self.error: OarlockError | None = None
