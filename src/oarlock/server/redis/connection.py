@@ -149,13 +149,17 @@ class Conversation:
             or len(request) != _PLAIN_LENGTHS[kind]
             or size_bytes > _MAX_LONE_BYTES
             or self.transaction is not None
-            or not self._reading
+            or not self._is_calm()
         ):
             return False
-        self.service.commands += 1
+        service = self.service
+        service.commands += 1
         request[0] = request[0].upper()
-        self._close_group(Group(kind, self.resp3, self.answered, [tuple(request)], plain=True), size_bytes)
-        self._dispatch()
+        group = Group(kind, self.resp3, self.answered, [tuple(request)], plain=True)
+        group.size_bytes = size_bytes
+        self._waiting_bytes += size_bytes + _COMMAND_OVERHEAD_BYTES
+        self._queue.append(group)
+        self._send(group)
         if self._replica_full:
             self._adjust_reading()
         return True
@@ -282,7 +286,6 @@ class Conversation:
 
     def _dispatch(self) -> None:
         unsent = self._unsent
-        replica = self.service.replica
         while unsent and not self._output_full and not self._behind and self._at_replica < MAX_GROUPS_AT_REPLICA:
             group = unsent[0]
             writes = group.kind is Kind.WRITE
@@ -292,13 +295,20 @@ class Conversation:
                 return
             unsent.popleft()
             group.seal()
-            self._at_replica += 1
-            self._writes_at_replica = writes
-            if not writes:
-                replica.query(group.items, group)
-            elif not replica.submit(group.items, group.size_bytes, group, group.placed):
+            self._send(group)
+
+    def _send(self, group: Group) -> None:
+        """Give the replica a group that may go to it now."""
+        self._at_replica += 1
+        replica = self.service.replica
+        if group.kind is Kind.WRITE:
+            self._writes_at_replica = True
+            if not replica.submit(group.items, group.size_bytes, group, group.placed):
                 self._replica_full = True
                 replica.when_writable(self._replica_writable)
+        else:
+            self._writes_at_replica = False
+            replica.query(group.items, group)
 
     def _replica_writable(self) -> None:
         self._replica_full = False
