@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fuzz format bench bench-etcd bench-crowd bench-reads clean
+.PHONY: help install demo test check fuzz format bench bench-etcd bench-crowd bench-reads plots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ bench-crowd: $(STAMP) ## Ten thousand idle clients, and clients that nobody want
 
 bench-reads: $(STAMP) ## What it costs a read to be linearizable: against the same server without the proof
 	@$(BIN)/python bench/reads.py $(ARGS)
+
+plots: $(VENV)/.bench ## Draw the pictures of docs/performance.md from measurements; ARGS="--help" lists the options
+	@$(BIN)/python bench/plot.py $(ARGS)
+
+$(VENV)/.bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

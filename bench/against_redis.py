@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from load import CLIENTS, KEYS, Measurement, fill, measure, median, note, redis_benchmark, verify
+from load import CLIENTS, KEYS, Measurement, fill, measure, median, note, redis_benchmark, save, verify
 from servers import cluster, redis_server, require
 
 REQUESTS = {1: 100_000, 64: 1_000_000}
@@ -56,6 +56,8 @@ def main() -> None:
             verify(server)
     note("")
     print_table(workloads, results, options)
+    if options.json is not None:
+        save({(*workload, name): side for (workload, name), side in results.items()}, options.json)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -67,6 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pipelines", type=int, nargs="+", default=[1, 64], help="pipeline depths (1 64)")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the usual number of requests (1.0)")
     parser.add_argument("--directory", default=None, help="where the data goes, to measure another disk")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there, for make plots")
     return parser.parse_args()
 
 

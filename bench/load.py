@@ -2,14 +2,15 @@
 
 import csv
 import io
+import json
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,16 @@ def verify(server: RedisServer) -> None:
 
 def median(values: Iterable[float]) -> float:
     return statistics.median(values)
+
+
+def save(results: Mapping[tuple[str, int, str], Sequence[Measurement]], path: Path) -> None:
+    """Write every measurement, by command, pipeline depth and server, for ``make plots``."""
+    rows = [
+        {"command": command, "pipeline": depth, "server": server, **asdict(measurement)}
+        for (command, depth, server), side in results.items()
+        for measurement in side
+    ]
+    path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def note(text: str) -> None:

@@ -14,12 +14,11 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import redis
-from load import CLIENTS, KEYS, Measurement, fill, key_name, measure, median, note, redis_benchmark, verify
+from load import CLIENTS, KEYS, Measurement, fill, key_name, measure, median, note, redis_benchmark, save, verify
 from servers import RedisServer, cluster, require
 
 UNVERIFIED = Path(__file__).with_name("unverified_serve.py")
@@ -61,7 +60,7 @@ def main() -> None:
     note("")
     print_table(results, options.alternations)
     if options.json is not None:
-        save(results, options.json)
+        save({("GET", depth, name): side for (depth, name), side in results.items()}, options.json)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -123,15 +122,6 @@ def print_table(results: Results, alternations: int) -> None:
             f"GET -P {depth:<3} rate {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})   "
             f"target {TARGET[depth]:<14}   CPU {cpus[0] / cpus[1]:.2f}"
         )
-
-
-def save(results: Results, path: Path) -> None:
-    rows = [
-        {"command": "GET", "pipeline": depth, "server": name, **asdict(measurement)}
-        for (depth, name), side in results.items()
-        for measurement in side
-    ]
-    path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

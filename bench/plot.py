@@ -1,0 +1,84 @@
+"""``make plots``: the pictures of docs/performance.md, from what the benches wrote with ``--json FILE``.
+
+make bench ARGS="--json redis.json"
+make bench-reads ARGS="--json reads.json"
+make plots ARGS="--redis redis.json --reads reads.json"
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot
+
+DOCS = Path(__file__).parent.parent / "docs"
+COLOURS = ("#2f6f9f", "#b0b0b0")
+BAR = 0.38
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="make plots"
+    )
+    parser.add_argument("--redis", type=Path, metavar="FILE", help="what make bench measured")
+    parser.add_argument("--reads", type=Path, metavar="FILE", help="what make bench-reads measured")
+    options = parser.parse_args()
+    if options.redis is None and options.reads is None:
+        parser.error("say what to plot: --redis FILE, --reads FILE, or both")
+    # Text stays text, and a picture of the same figures is the same file.
+    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "oarlock", "font.size": 10})
+    if options.redis is not None:
+        compare(options.redis, ("oarlock", "redis"), "Three replicas against one Redis that syncs every write", "redis")
+    if options.reads is not None:
+        compare(options.reads, ("verified", "unverified"), "GETs, verified by a round and not", "reads")
+
+
+def compare(measured: Path, servers: tuple[str, str], title: str, name: str) -> None:
+    """One panel for each pipeline depth, since their rates are far apart: two bars for each command, with the range,
+    and the ratio above them."""
+    rows: list[dict[str, Any]] = json.loads(measured.read_text())
+    depths = sorted({row["pipeline"] for row in rows})
+    figure, panels = pyplot.subplots(1, len(depths), figsize=(3.6 * len(depths), 3.4), squeeze=False)
+    for panel, depth in zip(panels[0], depths, strict=True):
+        commands = sorted({row["command"] for row in rows if row["pipeline"] == depth}, reverse=True)
+        for position, command in enumerate(commands):
+            medians, highest = [], 0.0
+            for side, server in enumerate(servers):
+                rates = [
+                    row["rate"] / 1000
+                    for row in rows
+                    if (row["command"], row["pipeline"], row["server"]) == (command, depth, server)
+                ]
+                middle = statistics.median(rates)
+                medians.append(middle)
+                highest = max(highest, *rates)
+                panel.bar(
+                    position + (side - 0.5) * BAR,
+                    middle,
+                    BAR,
+                    yerr=[[middle - min(rates)], [max(rates) - middle]],
+                    color=COLOURS[side],
+                    ecolor="#404040",
+                    capsize=3,
+                    label=server if position == 0 else None,
+                )
+            panel.text(position, highest * 1.04, f"× {medians[0] / medians[1]:.2f}", ha="center")
+        panel.set_xticks(range(len(commands)), commands)
+        panel.set_xlim(-0.7, len(commands) - 0.3)
+        panel.set_ylim(0, panel.get_ylim()[1] * 1.12)
+        panel.set_title("no pipelines" if depth == 1 else f"pipelines of {depth}", fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0][0].set_ylabel("thousand requests a second")
+    panels[0][0].legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2)
+    figure.suptitle(title, fontsize=11)
+    figure.tight_layout()
+    figure.savefig(DOCS / f"{name}.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
