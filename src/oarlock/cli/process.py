@@ -80,7 +80,8 @@ async def run(directory: str, listeners: Listeners) -> int:
     try:
         await redis.start(*parse_address(listeners.redis))
         await http.start(*parse_address(listeners.http))
-        log.info("Redis clients are served at %s, /health at %s", listeners.redis, listeners.http)
+        if not node.failed.done():  # the others may have refused this replica by now
+            log.info("Redis clients are served at %s, /health at %s", listeners.redis, listeners.http)
         _calm_the_collector()
         await asyncio.wait((stopping, node.failed), return_when=asyncio.FIRST_COMPLETED)
     finally:
