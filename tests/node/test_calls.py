@@ -313,3 +313,25 @@ async def test_53_62_a_connections_order_and_results_survive_resets_and_leader_c
             for piece in decode_batch(entry.payload)
         ]
         assert sum(len(piece.commands) for piece in slices) == 800
+
+
+@scenario
+async def test_a_read_that_comes_as_a_round_ends_does_not_wait_for_a_timer() -> None:
+    """A sink may ask again from within its answer, in the very turn that ends the round."""
+    async with Cluster(3, config=Config(heartbeat_s=0.3, round_widen_s=0.3)) as cluster:
+        leader = await cluster.leader()
+        await leader.read(b"x")
+        done = asyncio.Event()
+        left = 100
+
+        def next_read() -> None:
+            nonlocal left
+            left -= 1
+            if left:
+                leader.query((b"x",), Recorder(next_read))
+            else:
+                done.set()
+
+        next_read()
+        async with asyncio.timeout(1.5):
+            await done.wait()

@@ -555,6 +555,7 @@ class Node:
 
     def _turn(self) -> None:
         self._turn_scheduled = False
+        self._writes_gather = self._reads_gather = False  # what this turn ends brings no other
         if self._stopped:
             return
         try:
