@@ -1,0 +1,132 @@
+"""Plays a script line by line, and tells in which line and in what state it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from oarlock.testing.script.cluster import Envelope
+from oarlock.testing.script.errors import CannotBeDone, NotAsExpected, NotUnderstood, Refused, ScenarioFailed
+from oarlock.testing.script.expectations import Expectations, role_of
+from oarlock.testing.script.phrases import Phrasebook
+from oarlock.testing.script.setup import Setup
+from oarlock.testing.script.steps import Steps
+from oarlock.testing.script.wording import describe
+
+SETUP = Phrasebook(Setup)
+STEPS = Phrasebook(Steps)
+EXPECTATIONS = Phrasebook(Expectations)
+MESSAGES_TOLD = 30
+OURS = (CannotBeDone, NotAsExpected, NotUnderstood)
+"""Errors that say all by themselves; any other comes from a core or a check, and keeps its traceback."""
+
+
+def play(text: str, name: str = "") -> None:
+    """Play a whole script. ``name``, usually its file's, is for the message.
+
+    :raises ScenarioFailed: if an expectation or an invariant does not hold, or a line cannot be carried out.
+    """
+    player = Player(name)
+    for line in text.splitlines():
+        player.play(line)
+    player.end()
+
+
+class Player:
+    """Takes one line after another; ``said`` is the script so far."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or "script"
+        self.said: list[str] = []
+        self._setup = Setup()
+        self._steps: Steps | None = None
+        self._expectations: Expectations | None = None
+
+    @property
+    def steps(self) -> Steps:
+        """The steps, and the cluster that they are done to; the setup ends here."""
+        if self._steps is None:
+            self._steps = Steps(self._setup.build())
+            self._expectations = Expectations(self._steps.cluster, self._steps.reads)
+        return self._steps
+
+    def play(self, line: str) -> None:
+        """Do what the line says.
+
+        :raises ScenarioFailed: if it cannot be done, or does not hold.
+        """
+        self.said.append(line)
+        words = " ".join(line.partition("#")[0].replace("->", "→").split())
+        if words:
+            try:
+                self._do(words)
+            except Exception as error:  # whatever a core throws, the reader wants the line first
+                raise ScenarioFailed(self._report(words, error)) from (None if isinstance(error, OURS) else error)
+
+    def end(self) -> None:
+        """The script is over.
+
+        :raises ScenarioFailed: if it has said nothing but who there is.
+        """
+        if self._steps is None:
+            raise ScenarioFailed(f"{self.name}: nothing happens in this script")
+
+    def _do(self, words: str) -> None:
+        opening, _, rest = words.partition(" ")
+        if self._steps is None and opening in SETUP.openings():
+            _carry_out(SETUP, self._setup, words)
+        elif opening == "expect":
+            assert self.steps
+            _carry_out(EXPECTATIONS, self._expectations, rest)
+        elif opening == "cannot":
+            self._expect_refusal(rest)
+        else:
+            _carry_out(STEPS, self.steps, words)
+
+    def _expect_refusal(self, words: str) -> None:
+        try:
+            _carry_out(STEPS, self.steps, words)
+        except Refused:
+            return
+        raise NotAsExpected("it was not refused")
+
+    def _report(self, words: str, error: Exception) -> str:
+        what = str(error) if isinstance(error, OURS) else f"{type(error).__name__}: {error}"
+        lines = [f"{self.name}:{len(self.said)}: {words}", what]
+        if self._steps and not isinstance(error, NotUnderstood):
+            lines += _state(self._steps)
+        return "\n    ".join(lines)
+
+
+def _carry_out(book: Phrasebook, speaker: Any, words: str) -> None:
+    method, arguments = book.understand(words)
+    getattr(speaker, method)(*arguments)
+
+
+def _state(steps: Steps) -> list[str]:
+    """The cluster in a few lines."""
+    cluster = steps.cluster
+    lines = []
+    for replica in cluster.replicas.values():
+        if not replica.running:
+            lines.append(
+                f"{replica.id}: crashed; on disk term {replica.disk.term}, {len(replica.disk.entries)} entries"
+            )
+            continue
+        raft, terms = replica.raft, " ".join(map(str, replica.terms)) or "nothing"
+        lines.append(
+            f"{replica.id}: {role_of(raft)}, term {raft.term}, log {terms}, durable {raft.log.durable_index}, "
+            f"commit {raft.commit_index}"
+        )
+    lines += _listed("on its way", cluster.network)
+    if cluster.held:
+        lines += _listed("held", cluster.held)
+    return lines
+
+
+def _listed(where: str, envelopes: Sequence[Envelope]) -> list[str]:
+    told = [f"{where}: {'' if envelopes else 'nothing'}".rstrip()]
+    told += [f"  {describe(envelope)}" for envelope in envelopes[:MESSAGES_TOLD]]
+    if len(envelopes) > MESSAGES_TOLD:
+        told.append(f"  and {len(envelopes) - MESSAGES_TOLD} more")
+    return told

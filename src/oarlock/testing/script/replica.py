@@ -1,0 +1,116 @@
+"""One bare core, with what its process holds and what its disk keeps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from oarlock.core import Persist, Raft, Restored
+from oarlock.core.messages import CoreMessage
+from oarlock.core.roles import Leader
+from oarlock.errors import NotExecuted
+from oarlock.types import NO_REPLICA, Boot, Configuration, Entry, EntryKind, Index, ReplicaId, Term
+
+
+class DurableState:
+    """What survives a crash: exactly what the persists whose fsync has ended asked for, and nothing else."""
+
+    def __init__(self, configuration: Configuration, term: int = 0, entries: Iterable[Entry] = ()) -> None:
+        self.configuration = configuration
+        self.term = Term(term)
+        self.vote = NO_REPLICA
+        self.entries = list(entries)
+
+    def write(self, persist: Persist) -> None:
+        """The term and vote replace the old ones; entries overwrite the log from the first one's index on."""
+        self.term, self.vote = persist.term, persist.vote
+        if persist.entries:
+            first = persist.entries[0].index
+            assert first <= len(self.entries) + 1, f"a gap on disk before index {first}"
+            self.entries[first - 1 :] = persist.entries
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether this very entry is on the disk."""
+        return entry.index <= len(self.entries) and self.entries[entry.index - 1] == entry
+
+    def restored(self) -> Restored:
+        """What a replica that starts from here is given."""
+        return Restored(self.term, self.vote, self.configuration, entries=tuple(self.entries))
+
+
+class Read:
+    """A ``verify_authority`` and how it ended."""
+
+    def __init__(self, replica: int, floor: int) -> None:
+        self.replica = replica
+        self.floor = floor
+        """The highest index committed anywhere when the read began."""
+        self.outcome: Index | NotExecuted | None = None
+        self.lost = False
+        """Its replica crashed before it ended; whoever waited for it crashed too."""
+
+    @property
+    def waiting(self) -> bool:
+        """It has not ended yet."""
+        return self.outcome is None
+
+    @property
+    def index(self) -> int:
+        """Where it was confirmed."""
+        assert isinstance(self.outcome, int), f"not confirmed, but {self.outcome!r}"
+        return self.outcome
+
+    @property
+    def error(self) -> NotExecuted:
+        """Why it was refused."""
+        assert isinstance(self.outcome, NotExecuted), f"not refused, but {self.outcome!r}"
+        return self.outcome
+
+
+class Replica:
+    """A core, its disk, and its process, which runs, is paused, or has crashed."""
+
+    def __init__(self, replica: ReplicaId, disk: DurableState) -> None:
+        self.id = replica
+        self.disk = disk
+        self.boot = Boot(0)
+        self.raft: Raft = None  # type: ignore[assignment]  # set by the first start
+        self.running = False
+        self.paused = False
+        self.fsync_held = False
+        self.unsynced: deque[tuple[Persist, list[tuple[ReplicaId, CoreMessage]]]] = deque()
+        """Persists whose fsync has not ended, and the messages that wait for it."""
+        self.applied: list[Entry] = []
+        self.reads: dict[object, Read] = {}
+        self.dials: list[ReplicaId] = []
+        """Whom the core wanted dialled, to see whether its process is gone."""
+
+    @property
+    def leads(self) -> bool:
+        """It runs, and takes itself for the leader of its term."""
+        return self.running and isinstance(self.raft.role, Leader)
+
+    @property
+    def terms(self) -> list[int]:
+        """Of its log's entries: how the paper draws a log."""
+        return [entry.term for entry in self.raft.log.between(1, self.raft.log.last_index)]
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """Of the commands it has applied."""
+        return [entry.payload for entry in self.applied if entry.kind == EntryKind.BATCH]
+
+    def crash(self, keeping: int) -> None:
+        """All that is not durable is gone; but ``keeping`` writes whose fsync had not ended are on the disk."""
+        for _ in range(min(keeping, len(self.unsynced))):
+            self.disk.write(self.unsynced.popleft()[0])
+        self.unsynced.clear()
+        self.running = self.paused = False
+        for read in self.reads.values():
+            read.lost = read.waiting
+        self.reads.clear()
+
+
+def past_entry(index: int, term: int) -> Entry:
+    """An entry that was in a log before the script began. Equal (index, term) is equal payload, as Raft has it."""
+    return Entry(Index(index), Term(term), EntryKind.BATCH, 0, f"{term}.{index}".encode())

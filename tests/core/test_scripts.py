@@ -1,0 +1,152 @@
+"""Every script in tests/scenarios, one test each; and what the language says of scripts that are wrong."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from oarlock.testing.script import ScenarioFailed, play
+
+SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_scenario(path: Path) -> None:
+    play(path.read_text(encoding="utf-8"), f"tests/scenarios/{path.name}")
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_it_begins_by_telling_what_happened(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = 0
+    while lines[comment].startswith("# "):
+        comment += 1
+    assert 1 <= comment <= 4
+    assert max(map(len, lines)) <= 120
+
+
+def failure_of(script: str) -> str:
+    with pytest.raises(ScenarioFailed) as failure:
+        play(script, "a.txt")
+    return str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        # not in the language
+        ("jump 1", "nothing begins with 'jump'; there are: wait, run, timeout"),
+        ("crash", "'crash' fits none of: crash {replica} keeping {count}; crash {replicas}"),
+        ("wait 5", "'wait 5' fits none of: wait {time}"),
+        ("deliver 1→2 appendix", "there is no message 'appendix'; there are append, ack"),
+        ("deliver 1→2 ack entries 2:1", "ack says nothing of 'entries', only of term, beat, match"),
+        ("inject 2→1 ack term 1", "such a message must say its 'match'"),
+        ("inject 2→1 ack term x match 1", "not a number"),
+        ("expect 1 happy", "'1 happy' fits none of: {replicas} role {word}"),
+        ("expect luck", "nothing begins with 'luck'; there are: no, a, leader"),
+        ("expect sent", "'sent' fits none of: sent {messages}"),
+        ("replicas 3", "nothing begins with 'replicas'"),
+        # nothing there to do it with
+        ("deliver 1→2 reject", "no such message is on its way"),
+        ("deliver 2nd 1→2 append", "only 1 such message is on its way"),
+        ("drop 2→1", "no such message is on its way"),
+        ("release 1→2 append", "no such message is held"),
+        ("fsync 1", "1 has no fsync outstanding"),
+        ("crash 9", "there is no replica 9"),
+        ("restart 1", "1 is running"),
+        ("propose 2 y", "refused: not the leader; replica 1 is"),
+        ("hand over 2", "2 cannot hand over"),
+        ("elect 2", "AssertionError: 2 did not win"),
+        ("expect read r waiting", "no read is named 'r'"),
+        # not as expected
+        ("expect leader 2", "the leader is 1, not 2"),
+        ("expect no leader", "the leader is 1, not nobody"),
+        ("expect leader 2 or 3", "the leader is 1, not 2 or 3"),
+        ("expect 1 2 term 2", "1's term is 1, not 2"),
+        ("expect 1 role follower", "1's role is leader, not follower"),
+        ("expect 2 3 follow 3", "2's leader is 1, not 3"),
+        ("expect 2 follows nobody", "2's leader is 1, not 0"),
+        ("expect 2 voted for 3", "2's vote is 1, not 3"),
+        ("expect 2 voters 1 2", "2's voters is [1, 2, 3], not [1, 2]"),
+        ("expect 1 log 1", "1's log is [1, 1], not [1]"),
+        ("expect 1 3 same log", "3's log, 1's being other, is [1], not [1, 1]"),
+        ("expect 1 commit 2", "1's commit index is 1, not 2"),
+        ("expect 2 durable 2", "2's durable index is 1, not 2"),
+        ("expect 1 applied x", "what 1 has applied is [], not ['x']"),
+        ("expect 1 log time at least 9h", "fits none of"),
+        ("expect 1 log time at least 9s", "1's log time is "),
+        ("expect 1 unsynced 1", "the number of 1's fsyncs is 0, not 1"),
+        ("expect 1 match 2:2", "match index of 2 is 1, not 2"),
+        ("expect 1 next 2:2", "next index of 2 is 3, not 2"),
+        ("expect 1 probes 2", "whether 2 is probed is False, not True"),
+        ("expect 2 pipelines 1", "2 does not lead"),
+        ("expect 1 beat 1", "1's beat is 0, not 1"),
+        ("expect 1 confirmed 1", "1's confirmed beat is 0, not 1"),
+        ("expect 2 takes 1 for dead", "whom 2 takes for dead is 0, not 1"),
+        ("expect 2 dials 1", "2 has dialled nobody"),
+        ("expect nothing sent", "something is on its way"),
+        ("expect sent 1→2 append entries none", "no such message is on its way"),
+        ("expect not sent 1→2 append entries 2:1", "such a message is on its way"),
+        ("cannot propose 1 y", "it was not refused"),
+    ],
+)
+def test_a_line_that_is_wrong_is_answered_with_its_place_and_a_sentence(line: str, sentence: str) -> None:
+    message = failure_of(f"replicas 3\n\n  # one is proposed, and on its way\nelect 1\npropose 1 x\n{line}  # here\n")
+    assert message.startswith(f"a.txt:6: {line}\n    ")
+    assert sentence in message
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("elect 1", "a.txt:1: elect 1\n    the script must first say who there is: replicas 3, or voters 1 2 3"),
+        ("", "a.txt: nothing happens in this script"),
+        ("replicas 3\nlog 4: 1\nelect 1", "a.txt:3: elect 1\n    a log or a term for 4, which is not in the cluster"),
+        ("replicas 3\nlimit patience 4\nelect 1", "a.txt:2: limit patience 4\n    no limit is named 'patience'"),
+        ("replicas 3\nlimit max_inflight_bytes 1\nelect 1", "every window must hold at least one entry"),
+        ("replicas three", "'replicas three' fits none of: replicas {count}"),
+    ],
+)
+def test_a_wrong_beginning_is_answered_likewise(script: str, sentence: str) -> None:
+    assert sentence in failure_of(script)
+
+
+def test_a_failure_tells_the_state_and_what_is_on_its_way() -> None:
+    message = failure_of("replicas 3\nelect 1\ncrash 3\npropose 1 x\nhold 1→3 append\ndeliver 1→3 append")
+    assert message.splitlines()[2:] == [
+        "    1: leader, term 1, log 1 1, durable 2, commit 1",
+        "    2: follower, term 1, log 1, durable 1, commit 1",
+        "    3: crashed; on disk term 1, 1 entries",
+        "    on its way:",
+        "      1→2 append term 1 beat 0 after 1:1 entries 2:1 commit 1",
+        "    held:",
+        "      1→3 append term 1 beat 0 after 1:1 entries 2:1 commit 1",
+    ]
+
+
+def test_what_a_failure_tells_of_a_message_is_a_pattern_that_means_it() -> None:
+    message = failure_of("replicas 3\ntimeout 1\ndeliver all but append\nexpect nothing sent")
+    told = re.findall(r"^ +(\d→\d .*)$", message, re.MULTILINE)
+    assert len(told) == 2
+    deliveries = "\n".join(f"deliver {words}" for words in told)
+    play(f"replicas 3\ntimeout 1\ndeliver all but append\n{deliveries}")
+
+
+def test_a_broken_invariant_names_the_line_and_keeps_its_traceback() -> None:
+    with pytest.raises(ScenarioFailed, match=r"(?s)^script:3: inject .*COMMITTED_IS_KEPT") as failure:
+        play("replicas 3\nelect 1\ninject 3->2 append term 2 after 0:0 entries 1:2")
+    assert failure.value.__cause__ is not None
+
+
+def test_the_checks_watch_every_step() -> None:
+    with pytest.raises(ScenarioFailed, match="no majority holds it durably"):
+        play("replicas 3\nelect 1\nhold fsync 2 3\npropose 1 x\ninject 2→1 ack term 1 match 2")
+    with pytest.raises(ScenarioFailed, match="ONE_LEADERSHIP_PER_TERM"):
+        play("replicas 3\nelect 1\ninject 3→2 append term 1 after 1:1")
+
+
+def test_scripts_repeat_themselves_exactly_and_a_seed_changes_the_timeouts() -> None:
+    def deadline(seed: int) -> str:
+        return failure_of(f"replicas 3\nseed {seed}\nelect 1\nexpect 1 log time at least 99s").splitlines()[1]
+
+    assert deadline(1) == deadline(1) != deadline(2)
