@@ -58,6 +58,7 @@ from oarlock.state_machine import StateMachine
 from oarlock.storage.disk import Disk, Lock
 from oarlock.storage.identity import Identity, load_identity, record_refusal, take_lock
 from oarlock.storage.os_disk import OsDisk
+from oarlock.storage.segment import DEFAULT_SEGMENT_BYTES
 from oarlock.storage.wal import DurableState, Wal
 from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, EntryKind, Index, ReplicaId, Slice, Term
 
@@ -179,11 +180,13 @@ class Node:
         network: Network | None = None,
         rng: random.Random | None = None,
         clock: Clock | None = None,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     ) -> Node:
         """Start the replica whose initialised data directory this is.
 
         ``machine`` must be in its initial state: the log is applied to it from the start. ``listen`` is the
-        ``host:port`` for other replicas, by default the member's own address.
+        ``host:port`` for other replicas, by default the member's own address. ``segment_bytes`` is the size of a file
+        of the log, one of which is preallocated ahead.
 
         :raises StartupError: with a sentence that says what is wrong and what to do.
         """
@@ -191,7 +194,7 @@ class Node:
         lock = await take_lock(disk, directory)
         try:
             identity = await load_identity(disk, directory)
-            wal, durable = await Wal.open(disk, directory, identity)
+            wal, durable = await Wal.open(disk, directory, identity, segment_bytes=segment_bytes)
         except BaseException:
             lock.release()
             raise
@@ -255,7 +258,7 @@ class Node:
             turned = asyncio.Event()
             self._turn_end.append(turned.set)
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout(deadline - self._clock.monotonic_s()):
                     await turned.wait()
             except TimeoutError:
                 return

@@ -12,7 +12,7 @@ import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from oarlock.storage.disk import SECTOR_BYTES, File, Lock
 
@@ -198,19 +198,19 @@ class MemoryDisk:
         """All files, sorted."""
         return sorted(self._names)
 
-    def kill(self) -> "MemoryDisk":
+    def kill(self) -> Self:
         """The disk as the next process finds it when this one is killed. This object is dead from now on."""
         self._off = True
-        other = MemoryDisk(self._random)
+        other = self._new()
         other._names, other._durable_names = self._names, self._durable_names
         other._unsynced_names, other._directories = self._unsynced_names, self._directories
         other.capacity_bytes = self.capacity_bytes
         return other
 
-    def lose_power(self) -> "MemoryDisk":
+    def lose_power(self) -> Self:
         """The disk as it is when the power is back. This object is dead from now on."""
         self._off = True
-        other = MemoryDisk(self._random)
+        other = self._new()
         other._directories = self._directories
         other.capacity_bytes = self.capacity_bytes
         names = dict(self._durable_names)
@@ -224,6 +224,10 @@ class MemoryDisk:
             other._names[path].path = path
         other._durable_names = dict(other._names)
         return other
+
+    def _new(self) -> Self:
+        """Another, empty disk of this kind."""
+        return type(self)(self._random)
 
     def _fate(self) -> Callable[[], bool]:
         """Decides for each of a group of things whether it survives: often all or none, else each on its own."""

@@ -1,0 +1,1 @@
+"""A deterministic world for whole replicas; see docs/testing.md."""

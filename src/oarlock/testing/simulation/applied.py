@@ -1,0 +1,287 @@
+"""What was applied, everywhere, and whether the clients were told the truth about it.
+
+Every replica applies the same commands in the same order with the same results; the first one to do so says what they
+are. That order is a *witness*: with it, whether a history is linearizable can be decided in linear time, for any state
+machine, whatever its commands touch. Each update has its place in the order; it must respect real time, and replaying
+it must give every result. Each read must find a place between, where the state machine gives its answer: after all that
+had ended before it began, and before all that began after it had ended.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from oarlock.state_machine import Position, StateMachine
+from oarlock.testing.simulation.record import Call, Record
+from oarlock.types import Command, Index
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """One command at its place in the log; or, with None, a batch without commands that only told the time."""
+
+    at: Position
+    command: Command | None
+    result: Any
+
+
+class Divergence(AssertionError):
+    """Two replicas differ where they must be equal, or something was applied that must not be."""
+
+
+class History:
+    """Everything that was applied, in order, as the first replica to do so saw it."""
+
+    def __init__(
+        self,
+        record: Record,
+        markers: Callable[[Command], Iterable[Hashable]],
+        digest: Callable[[StateMachine], object],
+        digest_every: int = 8,
+    ) -> None:
+        """``markers``: what in a command may be a call's marker. ``digest``: something hashable that is equal for
+        equal states; it is taken where the index is a multiple of ``digest_every``."""
+        self.applied: list[Applied] = []
+        self._record = record
+        self._markers = markers
+        self._digest = digest
+        self._digest_every = digest_every
+        self._digests: dict[Index, object] = {}
+
+    def observed(self, machine: StateMachine, who: str) -> StateMachine:
+        """The machine, watched."""
+        return _Observed(machine, self, who)
+
+    def _note(self, cursor: int, at: Position, command: Command | None, result: Any, who: str) -> None:
+        if cursor < len(self.applied):
+            known = self.applied[cursor]
+            if known.at != at or known.command != command:
+                raise Divergence(f"{who} applies {command!r:.200} at {at}; another applied {known!r:.300} in its place")
+            if known.result != result:
+                raise Divergence(
+                    f"{who} applied {command!r:.200} at {at} with {result!r:.200}, others {known.result!r:.200}"
+                )
+            return
+        self.applied.append(Applied(at, command, result))
+        if command is None:
+            return
+        calls = self._record.by_marker
+        for marker in self._markers(command):
+            call = calls.get(marker)
+            if call is not None:
+                if call.position is not None:
+                    raise Divergence(f"applied twice, at {self.applied[call.position].at} and at {at}: {call}")
+                call.position = cursor
+
+    def _note_digest(self, machine: StateMachine, at: Position, who: str) -> None:
+        self.compare_digest(machine, at.index, who)
+
+    def compare_digest(self, machine: StateMachine, index: Index, who: str) -> None:
+        """Equal applied index, equal state."""
+        digest = self._digest(machine)
+        if self._digests.setdefault(index, digest) != digest:
+            raise Divergence(f"the state of {who} at index {index} is not that of another replica at that index")
+
+    def violations(self, machine: StateMachine, told: Callable[[Any], Any]) -> list[str]:
+        """What the clients were told that is not true. ``machine`` is a fresh one; ``told`` turns a result into what a
+        client sees."""
+        calls = [call for call in self._record.calls if call.outcome != "open"]
+        problems = _fates(calls)
+        updates = sorted((call for call in calls if call.position is not None), key=lambda call: call.position or 0)
+        problems += _against_real_time(updates)
+        problems += _Replay(self.applied, calls, updates, machine, told).problems()
+        return problems
+
+
+class _Observed:
+    """A state machine that tells the history what it applies."""
+
+    def __init__(self, machine: StateMachine, history: History, who: str) -> None:
+        self._machine = machine
+        self._history = history
+        self._who = who
+        self._cursor = 0
+        self._index = Index(0)
+        self._time_ms = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def __len__(self) -> int:
+        return len(self._machine)  # type: ignore[arg-type]
+
+    def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
+        history, who = self._history, self._who
+        if at.index != self._index:
+            if at.index < self._index or at.time_ms < self._time_ms:
+                raise Divergence(f"{who} applies {at} after index {self._index} and {self._time_ms} ms")
+            if self._index and self._index % history._digest_every == 0:
+                history.compare_digest(self._machine, self._index, who)
+            self._index, self._time_ms = at.index, at.time_ms
+        results = self._machine.apply(commands, at)
+        if not commands:
+            history._note(self._cursor, at, None, None, who)
+            self._cursor += 1
+        for command, result in zip(commands, results, strict=True):
+            history._note(self._cursor, at, command, result, who)
+            self._cursor += 1
+        return results
+
+    def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
+        return self._machine.query(queries, at)
+
+
+def _fates(calls: Iterable[Call]) -> list[str]:
+    """Acknowledged means applied, and not executed means never."""
+    problems = []
+    for call in calls:
+        if call.marker is None:
+            continue
+        if call.outcome == "ok" and call.position is None:
+            problems.append(f"acknowledged, but never applied: {call} -> {call.result!r:.80}")
+        elif call.outcome == "failed" and call.position is not None:
+            problems.append(f"said not to be executed ({call.result!r:.80}), but applied: {call}")
+    return problems
+
+
+def _against_real_time(updates: Sequence[Call]) -> list[str]:
+    """No update stands before one that had ended when it began."""
+    newest: Call | None = None
+    for call in updates:
+        if newest is not None and call.outcome == "ok" and call.completed < newest.invoked:
+            return [f"out of order: ({call}) had ended when ({newest}) began, but stands after it in the log"]
+        if newest is None or call.invoked > newest.invoked:
+            newest = call
+        if call.after is not None and call.after.position is not None and call.after.position > (call.position or 0):
+            return [f"out of order: ({call}) stands before ({call.after}), which went before it on its connection"]
+    return []
+
+
+class _Replay:
+    """One pass over what was applied, with a fresh machine."""
+
+    def __init__(
+        self,
+        applied: Sequence[Applied],
+        calls: Sequence[Call],
+        updates: Sequence[Call],
+        machine: StateMachine,
+        told: Callable[[Any], Any],
+    ) -> None:
+        self._applied = applied
+        self._machine = machine
+        self._told = told
+        self._by_position = {call.position: call for call in updates}
+        self._reads = sorted(
+            (call for call in calls if call.is_read and call.outcome == "ok"), key=lambda call: call.completed
+        )
+        self._place_bounds(updates)
+        self._placed: dict[int, bool] = {}
+        """The reads that have their place, by identity."""
+        self._first_open = 0
+        """Of the reads in the order of their ends, the first that has none."""
+
+    def _place_bounds(self, updates: Sequence[Call]) -> None:
+        """For each read, the places it may have: from behind the last update that had ended when it began, to before
+        the first one that began when it had ended. A place is how many of the applied it comes after."""
+        ended = sorted((call for call in updates if call.outcome == "ok"), key=lambda call: call.completed)
+        ends = [call.completed for call in ended]
+        highest = [0]
+        for call in ended:
+            highest.append(max(highest[-1], (call.position or 0) + 1))
+        begun = sorted(updates, key=lambda call: call.invoked)
+        begins = [call.invoked for call in begun]
+        lowest = [len(self._applied)]
+        for call in reversed(begun):
+            lowest.append(min(lowest[-1], call.position or 0))
+        lowest.reverse()
+        self._bounds: dict[int, tuple[int, int]] = {}
+        followers: dict[int, Call] = {}
+        for call in updates:
+            if call.after is not None:
+                followers[id(call.after)] = call
+        for read in self._reads:
+            first = highest[bisect_left(ends, read.invoked)]
+            last = lowest[bisect_left(begins, read.completed)]
+            if read.after is not None and read.after.position is not None:
+                first = max(first, read.after.position + 1)
+            follower = followers.get(id(read))
+            if follower is not None:
+                last = min(last, follower.position or 0)
+            self._bounds[id(read)] = (first, last)
+
+    def problems(self) -> list[str]:
+        by_first: dict[int, list[Call]] = {}
+        for read in self._reads:
+            by_first.setdefault(self._bounds[id(read)][0], []).append(read)
+        waiting: list[Call] = []
+        for place in range(len(self._applied) + 1):
+            problem = self._apply(place - 1) if place else ""
+            waiting += by_first.get(place, ())
+            if waiting and not problem:
+                waiting, problem = self._place_reads(waiting, place)
+            if problem:
+                return [problem]
+        return [self._sentence(read) for read in waiting[:1]]
+
+    def _apply(self, position: int) -> str:
+        applied = self._applied[position]
+        call = self._by_position.get(position)
+        if call is not None and call.unchanged is not None and call.outcome == "ok" and call.result is not None:
+            query, read = call.unchanged
+            (now,) = self._machine.query([query], applied.at)
+            if self._told(now) != read.result:
+                return f"executed although what it watched had changed from {read.result!r:.80} to {now!r:.80}: {call}"
+        if applied.command is None:
+            self._machine.apply((), applied.at)
+            return ""
+        (result,) = self._machine.apply((applied.command,), applied.at)
+        if result != applied.result:
+            return (
+                f"replaying {applied.command!r:.200} at {applied.at} gives {result!r:.80}, not {applied.result!r:.80}"
+            )
+        if call is not None and call.outcome == "ok" and call.result != self._told(result):
+            return f"told {call.result!r:.80}, but it did {result!r:.80}: {call}"
+        return ""
+
+    def _place_reads(self, waiting: list[Call], place: int) -> tuple[list[Call], str]:
+        """Give every read that may have this place, and is true here, this place; the rest wait for another. The first
+        possible place is the best: it leaves those that began later the most."""
+        at = self._applied[place - 1].at if place else Position(Index(0), 0)
+        while True:
+            left: list[Call] = []
+            for read in waiting:
+                if self._is_next(read) and self._is_true(read, at):
+                    self._placed[id(read)] = True
+                else:
+                    left.append(read)
+            if len(left) == len(waiting):
+                break
+            waiting = left
+        for read in waiting:
+            if place >= self._bounds[id(read)][1]:
+                return waiting, self._sentence(read)
+        return waiting, ""
+
+    def _is_next(self, read: Call) -> bool:
+        """Whether every read that had ended when it began has its place, and the one before it in its pipeline."""
+        while self._first_open < len(self._reads) and id(self._reads[self._first_open]) in self._placed:
+            self._first_open += 1
+        before = read.after
+        if before is not None and before.is_read and before.outcome == "ok" and id(before) not in self._placed:
+            return False
+        return read.invoked < self._reads[self._first_open].completed
+
+    def _is_true(self, read: Call, at: Position) -> bool:
+        (answer,) = self._machine.query([read.query], at)
+        return bool(self._told(answer) == read.result)
+
+    def _sentence(self, read: Call) -> str:
+        first, last = self._bounds[id(read)]
+        return (
+            f"not linearizable: {read} was told {read.result!r:.80} at {read.completed_s:.6f} s, which was true at "
+            f"none of the places {first} to {last} of {len(self._applied)} that it may have"
+        )

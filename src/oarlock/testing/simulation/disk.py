@@ -1,0 +1,112 @@
+"""The disk of a simulated host: a :class:`~oarlock.testing.memory_disk.MemoryDisk` that takes time and fails at random.
+
+What the memory disk keeps apart (seen and durable) decides what a power failure leaves. Here every step takes virtual
+time, so that a process can be killed in the middle of any, and :class:`DiskTroubles` says what goes wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from random import Random
+
+import msgspec
+
+from oarlock.storage.disk import SECTOR_BYTES
+from oarlock.testing.memory_disk import MemoryDisk, PowerFailure
+from oarlock.testing.simulation.loop import Process, VirtualLoop
+
+_QUICK_S = (5e-6, 50e-6)
+_SYNC_S = (100e-6, 900e-6)
+_SYNCING = ("sync", "sync_directory", "preallocate")
+
+
+class DiskTroubles(msgspec.Struct):
+    """What is wrong with a disk at present."""
+
+    stalled: bool = False
+    """Nothing finishes."""
+    slowness: float = 1.0
+    failing: bool = False
+    """The next write or sync ends with EIO, once."""
+    bitten: int = 0
+    """How many operations suffered so far."""
+
+
+class SimulatedDisk(MemoryDisk):
+    """One host's disk, as one process uses it. ``random`` decides durations and what survives."""
+
+    def __init__(self, random: Random, loop: VirtualLoop) -> None:
+        super().__init__(random)
+        self.troubles = DiskTroubles()
+        self._loop = loop
+        self._process: Process | None = None
+        self._source = 0
+        self._held: list[asyncio.Future[None]] = []
+
+    def attach(self, process: Process, source: int) -> None:
+        """From here on this process uses it."""
+        self._process, self._source = process, source
+
+    def release(self) -> None:
+        """Nothing is stalled any more: what waited goes on."""
+        self.troubles.stalled = False
+        held, self._held = self._held, []
+        for future in held:
+            assert self._process is not None
+            self._process.post(self._source, _finish, future)
+
+    def misdirect(self, path: str, random: Random) -> bool:
+        """Damage a file for good: one of its written sectors gets the contents of another, or one bit is flipped.
+        False if there is nothing in it to damage."""
+        contents = self.contents(path)
+        written = [
+            number
+            for number in range(len(contents) // SECTOR_BYTES)
+            if contents[number * SECTOR_BYTES : (number + 1) * SECTOR_BYTES].strip(b"\0")
+        ]
+        if not written:
+            return False
+        sector = random.choice(written)
+        if len(written) > 1 and random.random() < 0.5:
+            source = random.choice([other for other in written if other != sector])
+            data = contents[source * SECTOR_BYTES : (source + 1) * SECTOR_BYTES]
+            self.overwrite(path, sector * SECTOR_BYTES, data)
+        else:
+            self.flip_bit(path, sector * SECTOR_BYTES * 8 + random.randrange(SECTOR_BYTES * 8))
+        return True
+
+    def _new(self) -> SimulatedDisk:
+        other = SimulatedDisk(self._random, self._loop)
+        other.troubles = DiskTroubles(slowness=self.troubles.slowness)
+        return other
+
+    async def _step(self, operation: str, path: str) -> None:
+        self._begin(operation, path)
+        self.steps += 1
+        assert self._process is not None, "a disk is attached to a process"
+        troubles = self.troubles
+        low, high = _SYNC_S if operation in _SYNCING else _QUICK_S
+        if troubles.slowness != 1.0:
+            troubles.bitten += 1
+        await self._loop.sleep_in(self._process, self._source, self._random.uniform(low, high) * troubles.slowness)
+        while troubles.stalled:
+            troubles.bitten += 1
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._held.append(future)
+            await future
+        if troubles.failing and operation in ("write", "sync"):
+            troubles.failing = False
+            troubles.bitten += 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._begin(operation, path)
+        self._loop.trace.note(self._loop.now, self._source, self.steps)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+__all__ = ["DiskTroubles", "PowerFailure", "SimulatedDisk"]

@@ -1,0 +1,394 @@
+"""The table of faults, and schedules of them.
+
+A schedule is drawn from the seed before the run begins, and is plain data: so a run can be told as a story, and a
+failing one be shrunk by leaving faults out. To add a fault, write a function that begins it and returns what ends it,
+and put it into the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from oarlock.storage.identity import LOG_NAME
+from oarlock.testing.simulation.host import DIRECTORY, Host
+from oarlock.testing.simulation.network import Path
+
+if TYPE_CHECKING:
+    from oarlock.testing.simulation.cluster import Cluster
+
+End: TypeAlias = Callable[[], None]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One fault of a schedule."""
+
+    at_s: float
+    kind: str
+    lasts_s: float
+    draw: int
+    """The seed of what it decides for itself: whom it hits, and how hard."""
+
+    def __str__(self) -> str:
+        return f"{self.at_s:8.3f} s  {self.kind}, for {self.lasts_s:.3f} s (draw {self.draw})"
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What to expect of a run."""
+
+    rates: Mapping[str, float]
+    """How often each kind begins in a minute, about."""
+    lasts_s: tuple[float, float] = (0.05, 4.0)
+
+
+def schedule(profile: Profile, random: Random, until_s: float) -> list[Fault]:
+    """Draw the faults of a run. Each seed has moods: some kinds are frequent in it and some do not come at all."""
+    faults = []
+    for kind, rate in profile.rates.items():
+        rate *= random.choice((0, 0.5, 1, 1, 2))
+        at_s = random.uniform(0, 2)
+        while rate and (at_s := at_s + random.expovariate(rate / 60)) < until_s:
+            low, high = profile.lasts_s
+            lasts_s = min(low * (high / low) ** random.random(), until_s - at_s)
+            faults.append(Fault(at_s, kind, lasts_s, random.getrandbits(32)))
+    return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def begin(cluster: Cluster, fault: Fault) -> None:
+    """Let it begin, and see to its end."""
+    random = Random(fault.draw)
+    end = KINDS[fault.kind](cluster, random)
+    if end is None:
+        return  # it found nobody to hit
+    cluster.bite(fault.kind)
+
+    def over() -> None:
+        cluster.tell(f"over: {fault.kind}")
+        end()
+
+    cluster.loop.after(fault.lasts_s, over)
+
+
+# Whom to hit
+
+
+def _leader_or_any(cluster: Cluster, random: Random) -> Host | None:
+    """A host whose replica runs: the leader's half the time."""
+    running = [host for host in cluster.hosts if host.running]
+    leader = cluster.leader()
+    if leader is not None and random.random() < 0.5:
+        return leader
+    return random.choice(running) if running else None
+
+
+def _paths(ones: Sequence[Host], others: Sequence[Host]) -> list[Path]:
+    return [(one.address, other.address) for one in ones for other in others if one is not other]
+
+
+def _nothing() -> None:
+    pass
+
+
+# The network
+
+
+def _partition(cluster: Cluster, random: Random) -> End:
+    hosts = list(cluster.hosts)
+    random.shuffle(hosts)
+    size = random.randint(1, len(hosts) - 1)
+    return _cut(cluster, _paths(hosts[:size], hosts[size:]) + _paths(hosts[size:], hosts[:size]), hosts[:size])
+
+
+def _partial_partition(cluster: Cluster, random: Random) -> End:
+    one, other = random.sample(cluster.hosts, 2)
+    return _cut(cluster, [(one.address, other.address), (other.address, one.address)], [one, other])
+
+
+def _one_way_partition(cluster: Cluster, random: Random) -> End:
+    one = _leader_or_any(cluster, random) or cluster.hosts[0]
+    others = [host for host in cluster.hosts if host is not one]
+    others = random.sample(others, random.randint(1, len(others)))
+    paths = _paths([one], others) if random.random() < 0.5 else _paths(others, [one])
+    return _cut(cluster, paths, [one])
+
+
+def _isolate_leader(cluster: Cluster, random: Random) -> End | None:
+    leader = cluster.leader()
+    if leader is None:
+        return None
+    others = [host for host in cluster.hosts if host is not leader]
+    return _cut(cluster, _paths([leader], others) + _paths(others, [leader]), [leader])
+
+
+def _cut(cluster: Cluster, paths: list[Path], who: Sequence[Host]) -> End:
+    cluster.tell(f"cut: {', '.join(f'{one[-1]}→{other[-1]}' for one, other in paths)} ({len(who)} of them)")
+    cluster.wires.cut(paths)
+    return lambda: cluster.wires.heal(paths)
+
+
+def _clog(cluster: Cluster, random: Random) -> End:
+    one, other = random.sample(cluster.hosts, 2)
+    paths = _paths([one], [other]) if random.random() < 0.5 else _paths([one, other], [one, other])
+    extra_s = random.choice((0.005, 0.05, 0.3, 1.5))
+    cluster.tell(f"clogged by {extra_s} s: {paths}")
+    for path in paths:
+        cluster.wires.conditions(path).extra_s += extra_s
+
+    def end() -> None:
+        for path in paths:
+            cluster.wires.conditions(path).extra_s -= extra_s
+
+    return end
+
+
+def _bad_link(kind: str) -> Callable[[Cluster, Random], End]:
+    def fault(cluster: Cluster, random: Random) -> End:
+        hosts = random.sample(cluster.hosts, random.randint(2, len(cluster.hosts)))
+        paths, rate = _paths(hosts, hosts), random.choice((0.02, 0.1, 0.4))
+        cluster.tell(f"{kind} {rate} between {[host.id for host in hosts]}")
+        before = {path: getattr(cluster.wires.conditions(path), kind) for path in paths}
+        for path in paths:
+            setattr(cluster.wires.conditions(path), kind, rate)
+
+        def end() -> None:
+            for path in paths:
+                setattr(cluster.wires.conditions(path), kind, 0.0 if before[path] == rate else before[path])
+
+        return end
+
+    return fault
+
+
+# Processes
+
+
+def _kill(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None:
+        return None
+    host.crash()
+    return host.start
+
+
+def _kill_all(cluster: Cluster, random: Random) -> End:
+    for host in cluster.hosts:
+        host.crash()
+
+    def end() -> None:
+        for host in cluster.hosts:
+            host.start()
+
+    return end
+
+
+def _stop(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None or host.node is None or host.paused:
+        return None
+    host.stop()
+    return _nothing
+
+
+def _pause(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None or host.paused:
+        return None
+    host.pause()
+    return host.resume
+
+
+def _slow_replica(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None or host.process is None:
+        return None
+    process = host.process
+    process.slowness = random.choice((5.0, 50.0, 500.0))
+    cluster.tell(f"replica {host.id} is {process.slowness:g} times slower")
+
+    def end() -> None:
+        process.slowness = 1.0
+
+    return end
+
+
+# Power and disks
+
+
+def _power_loss(cluster: Cluster, random: Random) -> End | None:
+    return _powerless(cluster, [host for host in [_leader_or_any(cluster, random)] if host is not None])
+
+
+def _power_loss_of_some(cluster: Cluster, random: Random) -> End | None:
+    return _powerless(cluster, random.sample(cluster.hosts, random.randint(1, len(cluster.hosts))))
+
+
+def _power_loss_of_all(cluster: Cluster, random: Random) -> End | None:
+    return _powerless(cluster, list(cluster.hosts))
+
+
+def _powerless(cluster: Cluster, hosts: list[Host]) -> End | None:
+    hosts = [host for host in hosts if host.powered]
+    for host in hosts:
+        host.lose_power()
+    if not hosts:
+        return None
+
+    def end() -> None:
+        for host in hosts:
+            host.restore_power()
+
+    return end
+
+
+def _disk_stall(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None:
+        return None
+    disk = host.disk
+    disk.troubles.stalled = True
+    host.disk_failed = True
+    cluster.tell(f"the disk of replica {host.id} stalls")
+    return disk.release
+
+
+def _slow_disk(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None:
+        return None
+    disk = host.disk
+    disk.troubles.slowness = random.choice((10.0, 100.0))
+    cluster.tell(f"the disk of replica {host.id} is {disk.troubles.slowness:g} times slower")
+
+    def end() -> None:
+        host.disk.troubles.slowness = disk.troubles.slowness = 1.0
+
+    return end
+
+
+def _disk_error(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None:
+        return None
+    disk = host.disk
+    disk.troubles.failing = True
+    host.disk_failed = True
+    cluster.tell(f"the next write or sync of replica {host.id} fails")
+
+    def end() -> None:
+        disk.troubles.failing = False
+
+    return end
+
+
+def _disk_full(cluster: Cluster, random: Random) -> End | None:
+    host = _leader_or_any(cluster, random)
+    if host is None:
+        return None
+    used = sum(len(host.disk.contents(path)) for path in host.disk.paths())
+    host.disk.capacity_bytes = used + random.choice((0, 4096, 300 * 1024))
+    host.disk_failed = True
+    cluster.tell(f"the disk of replica {host.id} has {host.disk.capacity_bytes - used} bytes left")
+
+    def end() -> None:
+        host.disk.capacity_bytes = None
+
+    return end
+
+
+def _damage(cluster: Cluster, random: Random) -> End | None:
+    """A sector goes bad. Only ever on a minority: a majority's disks are what durability is made of."""
+    damaged = [host for host in cluster.hosts if host.damaged]
+    if len(damaged) < (len(cluster.hosts) - 1) // 2:
+        damaged.append(random.choice([host for host in cluster.hosts if not host.damaged]))
+    if not damaged:
+        return None
+    host = random.choice(damaged)
+    files = [path for path in host.disk.paths() if path.startswith(f"{DIRECTORY}/{LOG_NAME}/")]
+    if not files or not host.disk.misdirect(random.choice(files), random):
+        return None
+    host.damaged = True
+    cluster.tell(f"a sector of replica {host.id} is damaged")
+    if random.random() < 0.7:
+        host.crash()  # else nobody would look at it
+    return host.start
+
+
+# Clocks and clients
+
+
+def _drift(cluster: Cluster, random: Random) -> End:
+    host = random.choice(cluster.hosts)
+    rate = random.choice((0.9, 0.99, 1.01, 1.1))
+    host.clock.set_rate(rate)
+    cluster.tell(f"the clock of replica {host.id} goes {rate} seconds a second")
+    return lambda: host.clock.set_rate(1.0)
+
+
+def _wall_jump(cluster: Cluster, random: Random) -> End:
+    host = random.choice(cluster.hosts)
+    host.clock.wall_offset_ms += random.choice((-(10**12), -3600_000, 3600_000, 10**12))
+    cluster.tell(f"the time of day of replica {host.id} jumps")
+    return _nothing
+
+
+def _burst(cluster: Cluster, random: Random) -> End:
+    clients = cluster.more_clients(random.randint(5, 20))
+    cluster.tell(f"{len(clients)} more clients")
+
+    def end() -> None:
+        for client in clients:
+            client.stopping = True
+
+    return end
+
+
+KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
+    "partition": _partition,
+    "partial partition": _partial_partition,
+    "one-way partition": _one_way_partition,
+    "isolated leader": _isolate_leader,
+    "clogged link": _clog,
+    "lost frames": _bad_link("loss"),
+    "repeated frames": _bad_link("repetition"),
+    "overtaking frames": _bad_link("overtaking"),
+    "kill": _kill,
+    "kill of all": _kill_all,
+    "clean stop": _stop,
+    "pause": _pause,
+    "slow replica": _slow_replica,
+    "power loss": _power_loss,
+    "power loss of some": _power_loss_of_some,
+    "power loss of all": _power_loss_of_all,
+    "disk stall": _disk_stall,
+    "slow disk": _slow_disk,
+    "disk error": _disk_error,
+    "full disk": _disk_full,
+    "damaged sector": _damage,
+    "drifting clock": _drift,
+    "jump of the time of day": _wall_jump,
+    "burst of clients": _burst,
+}
+
+_NETWORK = {
+    "partition": 6, "partial partition": 4, "one-way partition": 4, "isolated leader": 5, "clogged link": 8,
+    "lost frames": 5, "repeated frames": 5, "overtaking frames": 5,
+}  # fmt: skip
+_PROCESSES = {"kill": 6, "kill of all": 0.7, "clean stop": 3, "pause": 6, "slow replica": 4, "burst of clients": 2}
+_STORAGE = {
+    "power loss": 5, "power loss of some": 3, "power loss of all": 2, "disk stall": 4, "slow disk": 3, "disk error": 3,
+    "full disk": 3, "damaged sector": 2, "kill": 4,
+}  # fmt: skip
+_CLOCKS = {"drifting clock": 8, "jump of the time of day": 6, "pause": 4, "kill": 3, "isolated leader": 3}
+
+PROFILES: dict[str, Profile] = {
+    "calm": Profile({"burst of clients": 4}),
+    "network": Profile(_NETWORK),
+    "process": Profile({**_PROCESSES, "clogged link": 2}),
+    "storage": Profile(_STORAGE),
+    "clocks": Profile(_CLOCKS),
+    "mixed": Profile({kind: 0.5 * rate for kind, rate in {**_CLOCKS, **_STORAGE, **_PROCESSES, **_NETWORK}.items()}),
+}
+"""By name. ``mixed`` has a little of everything."""

@@ -1,0 +1,210 @@
+"""One run: a cluster, its faults, its end in peace, and the verdict.
+
+First the safety phase: faults come as scheduled while clients go on. Then everything is healed, and within bounded
+virtual time there must be one leader, every call must have its end, and all replicas the same state. A run that did
+little proves little, and fails as vacuous.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+
+import msgspec
+
+from oarlock.kv import KeyValue
+from oarlock.testing.simulation import faults
+from oarlock.testing.simulation.clients import told
+from oarlock.testing.simulation.cluster import Cluster
+from oarlock.testing.simulation.faults import PROFILES, Fault
+from oarlock.testing.simulation.host import Host
+from oarlock.testing.simulation.trace import StoryOfLogs, Trace
+
+PEACE_S = 3.0
+"""How long clients go on after everything is healed."""
+CONVERGENCE_S = 40.0
+"""By when, after that, all must have come to rest."""
+LEAST_CALLS_A_SECOND = 4.0
+"""Acknowledged calls below which a run proves too little."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a run is made of. Everything else follows from the seed."""
+
+    seed: int
+    profile: str = "mixed"
+    replicas: int = 3
+    seconds: float = 20.0
+    """Virtual, of the safety phase."""
+    clients: int = 5
+    faults: Sequence[Fault] | None = None
+    """In place of those that the seed would draw: for replaying a part of them."""
+
+
+class Verdict(msgspec.Struct):
+    """What became of a run."""
+
+    seed: int
+    profile: str
+    replicas: int
+    ok: bool
+    violations: list[str]
+    vacuous: str
+    """Why the run proves too little; empty if it does not."""
+    trace_hash: str
+    operations: int
+    """Acknowledged calls, reads among them."""
+    unknown: int
+    refused: int
+    reads_verified: int
+    elections: int
+    faults: dict[str, int]
+    """How often each kind bit."""
+    virtual_seconds: float
+    cpu_seconds: float
+    schedule: list[Fault] = []
+    story: list[str] = []
+
+
+def planned_faults(plan: Plan) -> list[Fault]:
+    """The schedule that the seed draws."""
+    return faults.schedule(PROFILES[plan.profile], Random(f"faults {plan.seed}"), plan.seconds)
+
+
+def run(plan: Plan, *, keep_story: bool = False) -> Verdict:
+    """Carry out one run. The same plan gives the same verdict and the same trace hash, in any process."""
+    began = time.process_time()  # only reported
+    trace = Trace(keep_story)
+    cluster = Cluster(plan.replicas, Random(plan.seed), trace, plan.clients)
+    schedule = planned_faults(plan) if plan.faults is None else list(plan.faults)
+    with _logs_in(cluster):
+        for fault in schedule:
+            cluster.loop.at(fault.at_s, faults.begin, cluster, fault)
+        cluster.loop.run(plan.seconds, lambda: cluster.violations)
+        if not cluster.violations:
+            _heal(cluster)
+            _come_to_rest(cluster, plan.seconds)
+    if not cluster.violations:
+        _judge(cluster)
+    virtual_s = cluster.loop.now
+    cluster.loop.end()
+    return _verdict(plan, cluster, schedule, virtual_s, time.process_time() - began)
+
+
+@contextmanager
+def _logs_in(cluster: Cluster) -> Iterator[None]:
+    """What replicas log goes into the story instead of where logs go."""
+    logger = logging.getLogger("oarlock")
+    before = (logger.handlers, logger.level, logger.propagate)
+    logger.handlers, logger.propagate = [StoryOfLogs(cluster.loop)], False
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before[0], before[2]
+        logger.setLevel(before[1])
+
+
+def _heal(cluster: Cluster) -> None:
+    """Faults have ended by now; what they left behind is put in order as operators would."""
+    cluster.tell("peace")
+    for host in cluster.hosts:
+        host.disk.release()
+        host.restore_power()
+        host.resume()
+        host.start()
+
+
+def _come_to_rest(cluster: Cluster, ended_s: float) -> None:
+    loop = cluster.loop
+    loop.run(ended_s + PEACE_S, lambda: cluster.violations)
+    for client in cluster.clients:
+        client.stopping = True
+    until = ended_s + PEACE_S + CONVERGENCE_S
+    calm_since: float | None = None
+    while loop.now < until and not cluster.violations:
+        loop.run(loop.now + 0.1, lambda: cluster.violations)
+        unrest = _unrest(cluster)
+        if unrest:
+            calm_since = None
+        elif calm_since is None:
+            calm_since = loop.now
+        elif loop.now - calm_since > 1.0:
+            return
+    if not cluster.violations:
+        cluster.violated(f"not at rest {CONVERGENCE_S:g} s after peace: {_unrest(cluster)}")
+
+
+def _unrest(cluster: Cluster) -> str:
+    """What is still to come to rest."""
+    for client in cluster.clients:
+        if not client.done:
+            return f"client {client.process.name} waits for an answer"
+    hosts = [host for host in cluster.hosts if not host.broken]
+    down = [host.id for host in hosts if host.node is None]
+    if down:
+        return f"replicas {down} are not up"
+    nodes = [host.node for host in hosts if host.node is not None]
+    if len(nodes) <= len(cluster.hosts) // 2:
+        return "no majority can start"
+    leaders = {node._raft.leader for node in nodes}
+    if len(leaders) > 1 or 0 in leaders:
+        return f"the replicas follow {sorted(leaders)}"
+    places = {(node._raft.log.last_index, node._raft.commit_index, node._raft.applied_index) for node in nodes}
+    if len(places) > 1 or len(set(next(iter(places)))) > 1:
+        return f"the replicas are at (last, commit, applied) {sorted(places)}"
+    return ""
+
+
+def _judge(cluster: Cluster) -> None:
+    """Everything that is judged at the end."""
+    alive = [host for host in cluster.hosts if host.node is not None]
+    if len({_state(cluster, host) for host in alive}) > 1:
+        cluster.violated("the replicas are at the same index, and their states differ")
+    for trouble in cluster.loop.troubles:
+        cluster.violated(trouble)
+    for client in cluster.clients:
+        for late in client.late:
+            cluster.violated(late)
+    for problem in cluster.history.violations(KeyValue(), told):
+        cluster.violated(problem)
+
+
+def _state(cluster: Cluster, host: Host) -> object:
+    return cluster.digest_now(host)
+
+
+def _verdict(plan: Plan, cluster: Cluster, schedule: list[Fault], virtual_s: float, cpu_s: float) -> Verdict:
+    record = cluster.record
+    operations = record.count("ok")
+    bitten = dict(sorted(cluster.wires.bitten.items()))
+    disk_bites = sum(host.disk.troubles.bitten for host in cluster.hosts)
+    if disk_bites:
+        bitten["disk operations hit"] = disk_bites
+    vacuous = ""
+    if operations < LEAST_CALLS_A_SECOND * plan.seconds:
+        vacuous = f"only {operations} calls were acknowledged in {plan.seconds:g} s"
+    elif schedule and not bitten:
+        vacuous = "no fault hit anything"
+    return Verdict(
+        seed=plan.seed,
+        profile=plan.profile,
+        replicas=plan.replicas,
+        ok=not cluster.violations and not vacuous,
+        violations=cluster.violations,
+        vacuous=vacuous,
+        trace_hash=cluster.trace.hash,
+        operations=operations,
+        unknown=record.count("unknown"),
+        refused=record.count("failed"),
+        reads_verified=sum(call.is_read and call.outcome == "ok" for call in record.calls),
+        elections=len(cluster.safety.leaderships),
+        faults=bitten,
+        virtual_seconds=virtual_s,
+        cpu_seconds=cpu_s,
+        schedule=schedule,
+        story=cluster.trace.lines or [],
+    )
