@@ -10,14 +10,18 @@ had ended before it began, and before all that began after it had ended.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from oarlock.state_machine import Position, StateMachine
 from oarlock.testing.simulation.record import Call, Record
+from oarlock.testing.simulation.subject import Subject
 from oarlock.types import Command, Index
+
+DIGEST_EVERY = 8
+"""States are compared where the index is a multiple of this."""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -35,20 +39,10 @@ class Divergence(AssertionError):
 class History:
     """Everything that was applied, in order, as the first replica to do so saw it."""
 
-    def __init__(
-        self,
-        record: Record,
-        markers: Callable[[Command], Iterable[Hashable]],
-        digest: Callable[[StateMachine], object],
-        digest_every: int = 8,
-    ) -> None:
-        """``markers``: what in a command may be a call's marker. ``digest``: something hashable that is equal for
-        equal states; it is taken where the index is a multiple of ``digest_every``."""
+    def __init__(self, record: Record, subject: Subject) -> None:
         self.applied: list[Applied] = []
         self._record = record
-        self._markers = markers
-        self._digest = digest
-        self._digest_every = digest_every
+        self._subject = subject
         self._digests: dict[Index, object] = {}
 
     def observed(self, machine: StateMachine, who: str) -> StateMachine:
@@ -69,30 +63,26 @@ class History:
         if command is None:
             return
         calls = self._record.by_marker
-        for marker in self._markers(command):
+        for marker in self._subject.markers(command):
             call = calls.get(marker)
             if call is not None:
                 if call.position is not None:
                     raise Divergence(f"applied twice, at {self.applied[call.position].at} and at {at}: {call}")
                 call.position = cursor
 
-    def _note_digest(self, machine: StateMachine, at: Position, who: str) -> None:
-        self.compare_digest(machine, at.index, who)
-
     def compare_digest(self, machine: StateMachine, index: Index, who: str) -> None:
         """Equal applied index, equal state."""
-        digest = self._digest(machine)
+        digest = self._subject.digest(machine)
         if self._digests.setdefault(index, digest) != digest:
             raise Divergence(f"the state of {who} at index {index} is not that of another replica at that index")
 
-    def violations(self, machine: StateMachine, told: Callable[[Any], Any]) -> list[str]:
-        """What the clients were told that is not true. ``machine`` is a fresh one; ``told`` turns a result into what a
-        client sees."""
+    def violations(self) -> list[str]:
+        """What the clients were told that is not true."""
         calls = [call for call in self._record.calls if call.outcome != "open"]
         problems = _fates(calls)
         updates = sorted((call for call in calls if call.position is not None), key=lambda call: call.position or 0)
         problems += _against_real_time(updates)
-        problems += _Replay(self.applied, calls, updates, machine, told).problems()
+        problems += _Replay(self.applied, calls, updates, self._subject).problems()
         return problems
 
 
@@ -118,10 +108,10 @@ class _Observed:
         if at.index != self._index:
             if at.index < self._index or at.time_ms < self._time_ms:
                 raise Divergence(f"{who} applies {at} after index {self._index} and {self._time_ms} ms")
-            if self._index and self._index % history._digest_every == 0:
+            if self._index and self._index % DIGEST_EVERY == 0:
                 history.compare_digest(self._machine, self._index, who)
             self._index, self._time_ms = at.index, at.time_ms
-        results = self._machine.apply(commands, at)
+        results = self._machine.apply([history._subject.command(command) for command in commands], at)
         if not commands:
             history._note(self._cursor, at, None, None, who)
             self._cursor += 1
@@ -168,12 +158,12 @@ class _Replay:
         applied: Sequence[Applied],
         calls: Sequence[Call],
         updates: Sequence[Call],
-        machine: StateMachine,
-        told: Callable[[Any], Any],
+        subject: Subject,
     ) -> None:
         self._applied = applied
-        self._machine = machine
-        self._told = told
+        self._subject = subject
+        self._machine = subject.machine()
+        self._told = subject.told
         self._by_position = {call.position: call for call in updates}
         self._reads = sorted(
             (call for call in calls if call.is_read and call.outcome == "ok"), key=lambda call: call.completed
@@ -238,7 +228,7 @@ class _Replay:
         if applied.command is None:
             self._machine.apply((), applied.at)
             return ""
-        (result,) = self._machine.apply((applied.command,), applied.at)
+        (result,) = self._machine.apply((self._subject.command(applied.command),), applied.at)
         if result != applied.result:
             return (
                 f"replaying {applied.command!r:.200} at {applied.at} gives {result!r:.80}, not {applied.result!r:.80}"

@@ -186,7 +186,7 @@ class Client:
     ) -> None:
         self.process: Process = loop.process(f"client {number}")
         self.stopping = False
-        self.late: list[str] = []
+        self.complaints: list[str] = []
         """Answers that did not come by their deadlines."""
         self._number = number
         self._loop = loop
@@ -199,6 +199,10 @@ class Client:
 
     def start(self) -> None:
         self._task = self.process.start(self._run())
+
+    @property
+    def name(self) -> str:
+        return self.process.name
 
     @property
     def done(self) -> bool:
@@ -310,7 +314,7 @@ class Client:
                     if host.paused or host.paused_s > paused_s:
                         paused_s = host.paused_s  # the replica cannot know that time has passed
                         continue
-                    self.late.append(f"no answer after {loop.now - began:.3f} s: {calls[ended]}")
+                    self.complaints.append(f"no answer after {loop.now - began:.3f} s: {calls[ended]}")
                     return False
         except ConnectionError:
             return False

@@ -1,25 +1,21 @@
-"""A simulated cluster of the key-value store with its clients, and everyone who watches it."""
+"""A simulated cluster with its clients, and everyone who watches it."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from random import Random
-from typing import cast
-from zlib import crc32
+from typing import Any
 
 from oarlock.core.config import Config
 from oarlock.errors import InvariantViolated, ReplicaRefused, StartupError
-from oarlock.kv import KeyValue
 from oarlock.node.node import Node
-from oarlock.server.redis import RedisServer
 from oarlock.state_machine import StateMachine
 from oarlock.testing.simulation.applied import History
-from oarlock.testing.simulation.clients import Client, markers
-from oarlock.testing.simulation.host import CLIENT_PORT, RAFT_PORT, Host, Served, address
+from oarlock.testing.simulation.host import RAFT_PORT, Host, address
 from oarlock.testing.simulation.loop import VirtualLoop
 from oarlock.testing.simulation.network import Wires
 from oarlock.testing.simulation.record import Record
 from oarlock.testing.simulation.safety import Safety
+from oarlock.testing.simulation.subject import Participant, Subject
 from oarlock.testing.simulation.trace import Trace
 from oarlock.types import ReplicaId
 
@@ -27,20 +23,25 @@ from oarlock.types import ReplicaId
 class Cluster:
     """Replicas, their network, their clients, and what was seen of them."""
 
-    def __init__(self, replicas: int, random: Random, trace: Trace, clients: int) -> None:
+    def __init__(self, subject: Subject, replicas: int, random: Random, trace: Trace) -> None:
+        self.subject = subject
         self.trace = trace
-        self.loop = VirtualLoop(Random(random.getrandbits(64)), trace)  # type: ignore[abstract]  # all that replicas use
+        self.loop = VirtualLoop(Random(random.getrandbits(64)), trace)  # type: ignore[abstract]  # all that is used
         self.wires = Wires(self.loop, Random(random.getrandbits(64)))
         self.record = Record()
-        self.history = History(self.record, markers, digest)
+        self.history = History(self.record, subject)
         self.safety = Safety()
         self.violations: list[str] = []
+        self.clients: list[Participant] = []
         self._random = random
         members = {ReplicaId(id): f"{address(id)}:{RAFT_PORT}" for id in range(1, replicas + 1)}
         self.hosts = [
-            Host(id, members, self.wires, Random(random.getrandbits(64)), Config(), _serve, self) for id in members
+            Host(id, members, self.wires, Random(random.getrandbits(64)), Config(), subject.serve, self)
+            for id in members
         ]
-        self.clients: list[Client] = []
+
+    def start(self, clients: int) -> None:
+        """Start every replica, and so many clients."""
         for host in self.hosts:
             host.start()
         self.more_clients(clients)
@@ -56,20 +57,17 @@ class Cluster:
     def leader(self) -> Host | None:
         """A host whose replica says that it leads, in the highest term of such."""
         leading = [
-            (host.node._raft.term, host)
+            (host.node._raft.term, host.id, host)
             for host in self.hosts
             if host.node is not None and host.node._raft.leader == host.id
         ]
-        return max(leading, key=lambda pair: pair[0])[1] if leading else None
+        return max(leading)[2] if leading else None
 
-    def more_clients(self, count: int) -> list[Client]:
+    def more_clients(self, count: int) -> list[Participant]:
         """Start more clients."""
         more = []
         for _ in range(count):
-            number = len(self.clients) + 1
-            client = Client(
-                number, self.loop, self.wires, self.record, Random(self._random.getrandbits(64)), self.hosts
-            )
+            client = self.subject.client(len(self.clients) + 1, self, Random(self._random.getrandbits(64)))
             self.clients.append(client)
             more.append(client)
             client.start()
@@ -83,7 +81,7 @@ class Cluster:
     # A Watcher of hosts
 
     def machine(self, host: Host) -> StateMachine:
-        return self.history.observed(KeyValue(), f"replica {host.id} (life {host.lives})")
+        return self.history.observed(self.subject.machine(), f"replica {host.id} (life {host.lives})")
 
     def began(self, host: Host, node: Node) -> None:
         pass
@@ -105,37 +103,7 @@ class Cluster:
 
     # Afterwards
 
-    def digest_now(self, host: Host) -> Hashable:
+    def digest_now(self, host: Host) -> Any:
         """Of the state of a replica that runs."""
         assert host.node is not None
-        return digest(host.node._applier._machine)
-
-
-class _Server:
-    """The Redis server in a replica's process."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
-
-    async def close(self) -> None:
-        await self._server.close(1.0)
-
-
-async def _serve(node: Node, machine: StateMachine, host: Host) -> Served:
-    network = host.network
-    assert network is not None
-    server = RedisServer(
-        node, cast(KeyValue, machine), listen=network.listen_for_clients, now=host.clock.monotonic_s,
-        wall_ms=host.clock.wall_ms,
-    )  # fmt: skip
-    await server.start(host.address, CLIENT_PORT)
-    return _Server(server)
-
-
-def digest(machine: object) -> Hashable:
-    """Of everything that a key-value machine holds."""
-    data = getattr(machine, "_data")  # noqa: B009 - of the watched one, too
-    keys = sorted(item for shard in data.shards if shard for item in shard.items())
-    lifetimes = data.lifetimes
-    content = (keys, sorted(lifetimes.deadlines.items()), data.change, lifetimes.now_ms)
-    return repr(content), crc32(data.versions)
+        return self.subject.digest(host.node._applier._machine)

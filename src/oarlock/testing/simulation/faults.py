@@ -288,9 +288,10 @@ def _disk_full(cluster: Cluster, random: Random) -> End | None:
     if host is None:
         return None
     used = sum(len(host.disk.contents(path)) for path in host.disk.paths())
-    host.disk.capacity_bytes = used + random.choice((0, 4096, 300 * 1024))
+    left = random.choice((0, 4096, 300 * 1024))
+    host.disk.capacity_bytes = used + left
     host.disk_failed = True
-    cluster.tell(f"the disk of replica {host.id} has {host.disk.capacity_bytes - used} bytes left")
+    cluster.tell(f"the disk of replica {host.id} has {left} bytes left")
 
     def end() -> None:
         host.disk.capacity_bytes = None

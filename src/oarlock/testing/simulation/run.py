@@ -15,12 +15,11 @@ from random import Random
 
 import msgspec
 
-from oarlock.kv import KeyValue
 from oarlock.testing.simulation import faults
-from oarlock.testing.simulation.clients import told
 from oarlock.testing.simulation.cluster import Cluster
 from oarlock.testing.simulation.faults import PROFILES, Fault
-from oarlock.testing.simulation.host import Host
+from oarlock.testing.simulation.keyvalue import KeyValueStore
+from oarlock.testing.simulation.subject import Subject
 from oarlock.testing.simulation.trace import StoryOfLogs, Trace
 
 PEACE_S = 3.0
@@ -74,13 +73,15 @@ def planned_faults(plan: Plan) -> list[Fault]:
     return faults.schedule(PROFILES[plan.profile], Random(f"faults {plan.seed}"), plan.seconds)
 
 
-def run(plan: Plan, *, keep_story: bool = False) -> Verdict:
-    """Carry out one run. The same plan gives the same verdict and the same trace hash, in any process."""
+def run(plan: Plan, subject: Subject | None = None, *, keep_story: bool = False) -> Verdict:
+    """Carry out one run, of the key-value store if nothing else is given. The same plan gives the same verdict and the
+    same trace hash, in any process."""
     began = time.process_time()  # only reported
     trace = Trace(keep_story)
-    cluster = Cluster(plan.replicas, Random(plan.seed), trace, plan.clients)
+    cluster = Cluster(subject or KeyValueStore(), plan.replicas, Random(plan.seed), trace)
     schedule = planned_faults(plan) if plan.faults is None else list(plan.faults)
     with _logs_in(cluster):
+        cluster.start(plan.clients)
         for fault in schedule:
             cluster.loop.at(fault.at_s, faults.begin, cluster, fault)
         cluster.loop.run(plan.seconds, lambda: cluster.violations)
@@ -142,7 +143,7 @@ def _unrest(cluster: Cluster) -> str:
     """What is still to come to rest."""
     for client in cluster.clients:
         if not client.done:
-            return f"client {client.process.name} waits for an answer"
+            return f"{client.name} waits for an answer"
     hosts = [host for host in cluster.hosts if not host.broken]
     down = [host.id for host in hosts if host.node is None]
     if down:
@@ -161,20 +162,16 @@ def _unrest(cluster: Cluster) -> str:
 
 def _judge(cluster: Cluster) -> None:
     """Everything that is judged at the end."""
-    alive = [host for host in cluster.hosts if host.node is not None]
-    if len({_state(cluster, host) for host in alive}) > 1:
+    digests = [cluster.digest_now(host) for host in cluster.hosts if host.node is not None]
+    if any(digest != digests[0] for digest in digests):
         cluster.violated("the replicas are at the same index, and their states differ")
     for trouble in cluster.loop.troubles:
         cluster.violated(trouble)
     for client in cluster.clients:
-        for late in client.late:
-            cluster.violated(late)
-    for problem in cluster.history.violations(KeyValue(), told):
+        for complaint in client.complaints:
+            cluster.violated(complaint)
+    for problem in (*cluster.history.violations(), *cluster.subject.judge(cluster)):
         cluster.violated(problem)
-
-
-def _state(cluster: Cluster, host: Host) -> object:
-    return cluster.digest_now(host)
 
 
 def _verdict(plan: Plan, cluster: Cluster, schedule: list[Fault], virtual_s: float, cpu_s: float) -> Verdict:

@@ -1,0 +1,66 @@
+"""The key-value store as the subject of a simulation: served to Redis clients, by the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from random import Random
+from typing import Any, cast
+from zlib import crc32
+
+from oarlock.kv import KeyValue
+from oarlock.node.node import Node
+from oarlock.server.redis import RedisServer
+from oarlock.state_machine import StateMachine
+from oarlock.testing.simulation import clients
+from oarlock.testing.simulation.cluster import Cluster
+from oarlock.testing.simulation.host import CLIENT_PORT, Host, Served
+from oarlock.types import Command
+
+
+class KeyValueStore:
+    """A :class:`~oarlock.testing.simulation.subject.Subject`."""
+
+    def machine(self) -> StateMachine:
+        return KeyValue()
+
+    def command(self, logged: Command) -> Command:
+        return logged
+
+    def markers(self, logged: Command) -> Iterable[Hashable]:
+        return clients.markers(logged)
+
+    def told(self, result: Any) -> Any:
+        return clients.told(result)
+
+    def digest(self, machine: StateMachine) -> object:
+        data = cast(Any, machine)._data
+        keys = sorted(item for shard in data.shards if shard for item in shard.items())
+        lifetimes = data.lifetimes
+        content = (keys, sorted(lifetimes.deadlines.items()), data.change, lifetimes.now_ms)
+        return repr(content), crc32(data.versions)
+
+    async def serve(self, node: Node, machine: StateMachine, host: Host) -> Served:
+        assert host.network is not None
+        server = RedisServer(
+            node,
+            cast(KeyValue, machine),
+            listen=host.network.listen_for_clients,
+            now=host.clock.monotonic_s,
+            wall_ms=host.clock.wall_ms,
+        )
+        await server.start(host.address, CLIENT_PORT)
+        return _Server(server)
+
+    def client(self, number: int, cluster: Cluster, random: Random) -> clients.Client:
+        return clients.Client(number, cluster.loop, cluster.wires, cluster.record, random, cluster.hosts)
+
+    def judge(self, cluster: Cluster) -> Iterable[str]:
+        return ()
+
+
+class _Server:
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    async def close(self) -> None:
+        await self._server.close(1.0)
