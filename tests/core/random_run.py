@@ -1,17 +1,18 @@
 """One random schedule of a cluster, from a seed: first safety under every kind of trouble, then liveness without any.
 
-Every step goes through ``Cluster``, so ``checks.py`` holds it to the invariants, and a failure prints the script.
+Every step is a line of a script, held to the invariants as any other; a failure tells the script, which replays it.
 """
 
 from __future__ import annotations
 
 import random
 
-from oarlock.core import Config
-from oarlock.types import ReplicaId
-from tests.core.cluster import Cluster, Envelope, Read
+from oarlock.testing.script import Player, ScenarioFailed
+from oarlock.testing.script.cluster import Cluster, Envelope
+from oarlock.testing.script.replica import Read
+from oarlock.testing.script.wording import attributes_of
 
-LIVENESS_BOUND_S = 15.0
+LIVENESS_BOUND_S = 15
 """Healed, a cluster has a leader, and everyone everything, within this much virtual time."""
 
 
@@ -19,38 +20,51 @@ class RandomRun:
     """``RandomRun(seed).run()`` raises if anything does not hold."""
 
     def __init__(self, seed: int, steps: int = 400) -> None:
-        self.seed = seed
-        self.steps = steps
         self.rng = rng = random.Random(seed)
-        voters = rng.choice((1, 2, 3, 3, 3, 4, 5, 5))
-        self.config = Config(
-            max_append_bytes=rng.choice((1, 8, 1024)),
-            max_inflight_messages=rng.choice((1, 3, 128)),
-            max_reads=rng.choice((3, 4096)),
-            max_apply_bytes=rng.choice((1, 64, 4096)),
-        )
-        learners = rng.choice((0, 0, 1))
-        self.c = Cluster(
-            voters,
-            learners=learners,
-            formed=learners > 0 or rng.random() < 0.8,
-            config=self.config,
-            seed=seed,
-        )
-        self.ids = sorted(self.c.replicas)
-        self.reads: list[Read] = []
+        self.steps = steps
         self.proposals = 0
+        self.player = Player(f"seed {seed}")
+        self.begin(seed, voters=rng.choice((1, 2, 3, 3, 3, 4, 5, 5)), learners=rng.choice((0, 0, 1)))
+        self.c: Cluster = self.player.steps.cluster
+        self.ids = sorted(self.c.replicas)
+        self.everyone = " ".join(map(str, self.ids))
+        self.reads: list[Read] = []
         self.loss = rng.choice((0.0, 0.02, 0.1))
         self.trouble = rng.choice((0.2, 0.6, 2.0))
 
+    def begin(self, seed: int, voters: int, learners: int) -> None:
+        self.say(f"replicas {voters}")
+        if learners:
+            self.say(f"learners {voters + 1}")
+        elif self.rng.random() < 0.2:
+            self.say("unformed")
+        self.say(f"limit max_append_bytes {self.rng.choice((1, 8, 1024))}")
+        self.say(f"limit max_inflight_messages {self.rng.choice((1, 3, 128))}")
+        self.say(f"limit max_reads {self.rng.choice((3, 4096))}")
+        self.say(f"limit max_apply_bytes {self.rng.choice((1, 64, 4096))}")
+        self.say(f"seed {seed}")
+
+    def say(self, line: str) -> None:
+        self.player.play(line)
+
     def run(self) -> None:
-        self.c.stall_disk(*self.ids)  # every fsync ends by a step of its own
+        try:
+            self.make_trouble()
+            self.settle_down()
+        except ScenarioFailed as failure:
+            script = "\n".join(self.player.said)
+            raise ScenarioFailed(f"{failure}\n\nthe script that leads there:\n\n{script}") from failure
+
+    def make_trouble(self) -> None:
+        self.say(f"hold fsync {self.everyone}")  # every fsync ends by a step of its own
         actions = {
             self.arrive: 50,
             self.sync: 25,
             self.pass_time: 12,
             self.propose: 8,
             self.read: 8,
+            self.delay: 2 * self.trouble,
+            self.release: 2 * self.trouble,
             self.crash: 0.4 * self.trouble,
             self.restart: 1.5 * self.trouble,
             self.partition: 0.4 * self.trouble,
@@ -64,7 +78,6 @@ class RandomRun:
         }
         for action in self.rng.choices(list(actions), list(actions.values()), k=self.steps):
             action()
-        self.settle_down()
 
     # ── trouble ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -72,124 +85,148 @@ class RandomRun:
         candidates = [number for number in self.ids if self.c[number].running is running]
         return self.rng.choice(candidates) if candidates else None
 
+    def some_message(self, *, in_order: float) -> Envelope | None:
+        """On its way to somebody who can take it."""
+        able = [e for e in self.c.network if self.c[e.receiver].running and not self.c[e.receiver].paused]
+        if not able:
+            return None
+        return able[0] if self.rng.random() < in_order else self.rng.choice(able)
+
+    def named(self, envelope: Envelope, among: list[Envelope]) -> str:
+        """As a script means exactly this one."""
+        kind, _ = attributes_of(envelope.message)
+        alike = [
+            other
+            for other in among
+            if (other.sender, other.receiver) == (envelope.sender, envelope.receiver)
+            and type(other.message) is type(envelope.message)
+        ]
+        return f"{alike.index(envelope) + 1}th {envelope.sender}→{envelope.receiver} {kind}"
+
     def arrive(self) -> None:
         """Messages arrive, mostly in order, sometimes twice or not at all."""
         for _ in range(self.rng.choice((1, 1, 2, 5))):
-            if self.c.network:
-                self.arrive_once(self.c.network)
+            if envelope := self.some_message(in_order=0.7):
+                name, fate = self.named(envelope, self.c.network), self.rng.random()
+                if fate < self.loss:
+                    self.say(f"drop {name}")
+                    continue
+                if fate < self.loss + 0.05:
+                    self.say(f"duplicate {name}")
+                self.say(f"deliver {name}")
 
-    def arrive_once(self, network: list[Envelope]) -> None:
-        position = 0 if self.rng.random() < 0.7 else self.rng.randrange(len(network))
-        envelope = network[position]
-        if self.c[envelope.receiver].paused:
-            return
-        fate = self.rng.random()
-        if fate < self.loss:
-            self.c.lose(position)
-        elif fate < self.loss + 0.05:
-            self.c.arrives_at_once(position, again=True)
-        else:
-            self.c.arrives_at_once(position)
+    def delay(self) -> None:
+        if envelope := self.some_message(in_order=0.2):
+            self.say(f"hold {self.named(envelope, self.c.network)}")
+
+    def release(self) -> None:
+        if self.c.held:
+            self.say(f"release {self.named(self.rng.choice(self.c.held), self.c.held)}")
 
     def sync(self) -> None:
-        waiting = [number for number in self.ids if self.c[number].unsynced]
+        waiting = [number for number in self.ids if self.c[number].running and self.c[number].unsynced]
         if waiting:
-            self.c.persist(self.rng.choice(waiting), self.rng.choice((1, 1, 9)))
+            self.say(f"fsync {self.rng.choice(waiting)} {self.rng.choice((1, 1, 9))} times")
 
     def pass_time(self) -> None:
-        self.c.wait(self.rng.choice((0.001, 0.02, 0.1, 0.3, self.rng.uniform(0, 2))))
+        self.say(f"wait {self.rng.choice((1, 20, 100, 300, self.rng.randrange(2000)))}ms")
         for number in self.rng.sample(self.ids, len(self.ids)):
             replica = self.c[number]
-            if replica.running and not replica.paused and self.rng.random() < 0.8:
-                self.c.timeout(number)
+            due = replica.running and not replica.paused and replica.raft.deadline() <= self.c.now
+            if due and self.rng.random() < 0.8:
+                self.say(f"timeout {number}")
 
     def propose(self) -> None:
         for number in self.ids:
             if self.c[number].leads and self.rng.random() < 0.7:
                 self.proposals += 1
-                self.c.try_to_propose(number, b"%d" % self.proposals)
+                self.player.attempt(f"propose {number} {self.proposals}")
 
     def read(self) -> None:
         number = self.c.leader if self.c.leader and self.rng.random() < 0.5 else self.one()
         if number:
-            self.reads.append(self.c.read(number, timeout_s=self.rng.choice((0.05, 1.0, 5.0))))
+            name = f"r{len(self.reads)}"
+            self.say(f"read {number} {name} within {self.rng.choice((50, 1000, 5000))}ms")
+            self.reads.append(self.player.steps.reads[name])
 
     def crash(self) -> None:
         if number := self.one():
-            self.c.crash(number, written=self.rng.choice((0, 0, 1, 2)))
+            self.say(f"crash {number} keeping {self.rng.choice((0, 0, 1, 2))}")
 
     def restart(self) -> None:
         if number := self.one(running=False):
-            self.c.restart(number)
+            self.say(f"restart {number}")
 
     def partition(self) -> None:
         shuffled = self.rng.sample(self.ids, len(self.ids))
         cut = self.rng.randint(0, len(shuffled))
-        if self.rng.random() < 0.3 and cut:
-            self.c.silence(shuffled[0], shuffled[-1])
-        else:
-            self.c.partition(shuffled[:cut], shuffled[cut:])
+        if 0 < cut < len(shuffled):
+            sides = [" ".join(map(str, side)) for side in (shuffled[:cut], shuffled[cut:])]
+            self.say(
+                f"cut {shuffled[0]}→{shuffled[-1]}" if self.rng.random() < 0.3 else f"partition {' | '.join(sides)}"
+            )
 
     def heal(self) -> None:
-        self.c.heal()
+        self.say("heal")
 
     def reconnect(self) -> None:
         if len(self.ids) > 1:
-            self.c.reconnect(*self.rng.sample(self.ids, 2))
+            one, other = self.rng.sample(self.ids, 2)
+            self.say(f"reconnect {one} {other}")
 
     def hand_over(self) -> None:
         if self.c.leader:
-            target = self.rng.choice((None, *self.ids))
-            self.c.hand_over(self.c.leader, None if target is None else ReplicaId(target))
+            target = self.rng.choice(("", *(f" to {number}" for number in self.ids)))
+            self.player.attempt(f"hand over {self.c.leader}{target}")
 
     def process_gone(self) -> None:
         """Sometimes true, sometimes not."""
         if observer := self.one():
-            self.c.process_gone(observer, self.rng.choice(self.ids))
+            self.say(f"report {self.rng.choice(self.ids)} gone to {observer}")
 
     def pause(self) -> None:
         if number := self.one():
-            self.c.pause(number)
+            self.say(f"pause {number}")
 
     def wake(self) -> None:
         for number in self.ids:
             if self.c[number].paused and self.rng.random() < 0.5:
-                self.c.wake(number)
+                self.say(f"wake {number}")
 
     def calm(self) -> None:
         """A while in which everything works for whoever is connected, so that runs get somewhere."""
-        self.c.recover_disk(*(replica.id for replica in self.c.running()))
-        self.c.advance(self.rng.choice((0.05, 0.5, 3.0)))
-        self.c.stall_disk(*self.ids)
+        if running := " ".join(str(replica.id) for replica in self.c.running()):
+            self.say(f"release fsync {running}")
+        self.say(f"run {self.rng.choice((50, 500, 3000))}ms")
+        self.say(f"hold fsync {self.everyone}")
 
     # ── liveness ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def settle_down(self) -> None:
         c = self.c
-        c.heal()
+        self.say("release all")
+        self.say("heal")
         for number in self.ids:
-            c.wake(number)
-        for number in self.ids:
-            if not c[number].running:
-                c.restart(number)
-        c.recover_disk(*self.ids)
+            self.say(f"wake {number}" if c[number].running else f"restart {number}")
+        self.say(f"release fsync {self.everyone}")
         for one in self.ids:
             for other in self.ids:
                 if one < other:
-                    c.reconnect(one, other)
-        c.advance(LIVENESS_BOUND_S)
-        leaders = [replica.id for replica in c.running() if replica.leads]
-        c.expect(len(leaders) == 1, f"one leader, not {leaders}")
-        c.propose(leaders[0], b"last")
-        last_read = c.read(leaders[0])
-        c.advance(1.0)
-        for replica in c.running():
-            c.expect(replica.payloads[-1:] == [b"last"], f"{replica.id} has not caught up")
-            c.expect(replica.applied == c[leaders[0]].applied, f"{replica.id} has applied something else")
-            c.expect(
-                replica.raft.log.durable_index == replica.raft.log.last_index, f"{replica.id} has undurable entries"
-            )
-        c.expect(isinstance(last_read.outcome, int), f"the last read is confirmed, not {last_read.outcome!r}")
-        c.advance(5.0)  # the longest deadline of a read
-        unended = [read for read in self.reads if read.pending and not read.lost]
-        c.expect(not unended, f"{len(unended)} reads never ended")
+                    self.say(f"reconnect {one} {other}")
+        self.say(f"run {LIVENESS_BOUND_S}s")
+        self.say("expect a leader")
+        leader = c.leader
+        self.say(f"expect {self.everyone} follow {leader}")
+        self.say(f"propose {leader} last")
+        self.say(f"read {leader} last")
+        self.say("run 1s")
+        self.say("expect read last confirmed")
+        self.say(f"expect {self.everyone} same log")
+        self.say(f"expect {self.everyone} applied {' '.join(p.decode() for p in c[leader].payloads)}")
+        self.say(f"expect {self.everyone} durable {c[leader].raft.log.last_index}")
+        if c[leader].payloads[-1] != b"last":
+            raise ScenarioFailed(f"{leader} has not applied the last proposal")
+        self.say("run 5s")  # the longest deadline of a read
+        unended = [read for read in self.reads if read.waiting and not read.lost]
+        if unended:
+            raise ScenarioFailed(f"{len(unended)} reads never ended")

@@ -5,8 +5,8 @@ import pytest
 from oarlock.core import invariants
 from oarlock.core.log import Log
 from oarlock.errors import InvariantViolated
+from oarlock.testing.script.replica import past_entry
 from oarlock.types import Entry, EntryKind, Index, Term
-from tests.core.cluster import past_entry
 
 
 def log(*terms: int) -> Log:

@@ -21,8 +21,8 @@ from oarlock.core.messages import (
 from oarlock.core.raft import LEGAL_MATRIX
 from oarlock.core.roles import Candidate, Follower, Leader, PreCandidate, Role
 from oarlock.errors import InvariantViolated
+from oarlock.testing.script.cluster import Cluster
 from oarlock.types import Beat, Index, ReplicaId, Term
-from tests.core.cluster import Cluster
 
 ROLES = typing.get_args(Role)
 MESSAGES = typing.get_args(CoreMessage)
@@ -39,11 +39,11 @@ def in_role(role: type) -> Raft:
     """Replica 1 of three, in this role, in whatever term that takes."""
     c = Cluster(3)
     if role is PreCandidate:
-        c.stand(1)
+        c.timeout(1)
     elif role is Candidate:
-        c.stand(1)
-        c.settle_only(PreVote)
-        c.settle_only(PreVoteReply)
+        c.timeout(1)
+        c.deliver_all(lambda envelope: isinstance(envelope.message, PreVote))
+        c.deliver_all(lambda envelope: isinstance(envelope.message, PreVoteReply))
     elif role is Leader:
         c.elect(1)
     raft = c[1].raft

@@ -7,8 +7,8 @@ import pytest
 from oarlock.core.invariants import LOG_IS_CONTIGUOUS
 from oarlock.core.log import Log, Mark
 from oarlock.errors import InvariantViolated
+from oarlock.testing.script.replica import past_entry
 from oarlock.types import Entry, EntryKind, Index, Term
-from tests.core.cluster import past_entry
 
 
 def log(*terms: int, base: tuple[int, int] = (0, 0)) -> Log:

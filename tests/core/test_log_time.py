@@ -1,7 +1,7 @@
 """Log time: it never goes back along the log, is not lost with a leader, and no wall clock has a part in it."""
 
 from oarlock.core.log_time import LogTime
-from tests.core.cluster import Cluster
+from oarlock.testing.script.cluster import Cluster
 
 IDLE_S = 60.0
 
@@ -20,14 +20,14 @@ def test_70_idle_time_is_not_lost_in_a_failover() -> None:
     c = Cluster(3)
     c.elect(1)
     c.propose(1, b"before")
-    c.settle()
+    c.deliver_all()
     before = c[1].raft.log.between(2, 2)[0].time_ms
-    c.advance(IDLE_S)
+    c.run(IDLE_S)
     c.crash(1)
     c.elect(2)
-    c.settle()
+    c.deliver_all()
     c.propose(2, b"after")
-    c.settle()
+    c.deliver_all()
     after = c[2].raft.log.between(c[2].raft.log.last_index, c[2].raft.log.last_index)[0].time_ms
     assert IDLE_S * 1000 * 0.99 <= after - before <= IDLE_S * 1000 * 1.2
 
@@ -36,11 +36,11 @@ def test_55_a_replica_that_just_started_hears_the_time_from_the_leader() -> None
     c = Cluster(3)
     c.elect(1)
     c.crash(3)
-    c.advance(IDLE_S)
+    c.run(IDLE_S)
     c.restart(3)
     fresh = c[3].raft
     assert fresh.log_time.at(fresh.now) < 10_000, "what it knows is its last entry's time"
-    c.advance(1)
+    c.run(1)
     assert fresh.log_time.at(fresh.now) >= IDLE_S * 1000 * 0.99
 
 
@@ -48,11 +48,11 @@ def test_55_a_new_leader_goes_on_from_its_voters_time() -> None:
     c = Cluster(3)
     c.elect(1)
     c.crash(3)
-    c.advance(IDLE_S)
+    c.run(IDLE_S)
     c.crash(1)
     c.restart(3)
     c.elect(3)
-    c.settle()
+    c.deliver_all()
     log = c[3].raft.log
     assert log.between(log.last_index, log.last_index)[0].time_ms >= IDLE_S * 1000 * 0.99, "a vote told it"
 
@@ -63,11 +63,11 @@ def test_times_never_decrease_along_the_log() -> None:
     for leader in (1, 2, 3):
         for _ in range(3):
             c.propose(leader, b"x")
-            c.advance(0.05)
-        c.settle()
+            c.run(0.05)
+        c.deliver_all()
         if leader < 3:
             c.hand_over(leader, leader + 1)
-            c.settle()
+            c.deliver_all()
     times = [entry.time_ms for entry in c[1].raft.log.between(1, c[1].raft.log.last_index)]
     assert times == sorted(times)
     assert times[-1] > 0

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from oarlock.core.quorum import VoteResult, count_votes, majority_size, reached, smallest
+from oarlock.testing.script.checks import is_quorum
 from oarlock.types import Configuration, ReplicaId
-from tests.core.checks import is_quorum
 
 
 def configuration(voters: range | tuple[int, ...], outgoing: tuple[int, ...] = (), learners: tuple[int, ...] = ()):  # type: ignore[no-untyped-def]

@@ -81,6 +81,19 @@ class Expectations:
         """Of the configuration in force at them."""
         self._each(replicas, "voters", lambda raft: list(map(int, raft.configuration.voters)), voters)
 
+    @phrase("{replicas} formed")
+    def formed(self, replicas: list[int]) -> None:
+        """They know the cluster as formed, with everyone's true incarnation."""
+        truth = {number: 100 + number for number in self.cluster.replicas}
+        for replica in replicas:
+            known = {member.id: member.incarnation for member in self._raft(replica).configuration.members}
+            self._same(f"incarnations that {replica} knows", known, truth)
+
+    @phrase("{replicas} not formed")
+    def not_formed(self, replicas: list[int]) -> None:
+        """They do not."""
+        self._each(replicas, "being formed", lambda raft: raft.configuration.formed, False)
+
     # ── logs ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     @phrase("{replicas} log {terms}", "{replicas} log nothing")

@@ -63,6 +63,18 @@ class Player:
             except Exception as error:  # whatever a core throws, the reader wants the line first
                 raise ScenarioFailed(self._report(words, error)) from (None if isinstance(error, OURS) else error)
 
+    def attempt(self, line: str) -> None:
+        """Do what the line says, if the core does not refuse; if it does, ``cannot`` is what has been said.
+
+        :raises ScenarioFailed: if anything else comes of it.
+        """
+        try:
+            self.play(line)
+        except ScenarioFailed as failure:
+            if not isinstance(failure.__context__, Refused):
+                raise
+            self.said[-1] = f"cannot {line}"
+
     def end(self) -> None:
         """The script is over.
 
