@@ -8,6 +8,7 @@ import click
 from oarlock.cli.init import init
 from oarlock.cli.local import local
 from oarlock.cli.serve import serve
+from oarlock.cli.simulate import simulate
 from oarlock.errors import OarlockError, StartupError
 
 EXIT_FAILED = 1
@@ -37,6 +38,7 @@ def oarlock() -> None:
 oarlock.add_command(init)
 oarlock.add_command(serve)
 oarlock.add_command(local)
+oarlock.add_command(simulate)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

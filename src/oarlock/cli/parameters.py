@@ -31,3 +31,15 @@ def members(text: str) -> dict[ReplicaId, str]:
             raise click.BadParameter(f"two replicas have the address {place}.")
         found[replica] = place
     return dict(sorted(found.items()))
+
+
+def span(text: str) -> tuple[int, int]:
+    """``FIRST..LAST``, both included, or one number."""
+    first, dots, last = text.partition("..")
+    try:
+        span = (int(first), int(last if dots else first))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not FIRST..LAST.") from None
+    if not 0 <= span[0] <= span[1]:
+        raise click.BadParameter(f"{text!r} goes from no number to a greater one.")
+    return span

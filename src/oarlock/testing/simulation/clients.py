@@ -15,17 +15,14 @@ from typing import Any, TypeAlias
 import hiredis
 
 from oarlock.kv import packing
-from oarlock.node.node import DEFAULT_TIMEOUT_S
 from oarlock.server.redis import replies
 from oarlock.server.redis.commands import COMMANDS, Kind
 from oarlock.testing.simulation.host import CLIENT_PORT, Host
 from oarlock.testing.simulation.loop import Process, VirtualLoop
 from oarlock.testing.simulation.network import Wires
 from oarlock.testing.simulation.record import Call, Record
+from oarlock.testing.simulation.subject import PATIENCE_S
 from oarlock.types import Command
-
-GRACE_S = 1.0
-"""How long after its deadline an answer may come, for the way and for how often a node looks at deadlines."""
 
 Words: TypeAlias = tuple[bytes, ...]
 
@@ -119,7 +116,7 @@ class Habits:
     def __init__(self, number: int, random: Random) -> None:
         self.number = number
         self.random = random
-        self.pause_s = random.choice((0.05, 0.3, 0.6, 1.2))
+        self.pause_s = random.choice((0.05, 0.2, 0.4, 0.8))
         self.pipelines = random.random() < 0.3
         self.sequence = 0
 
@@ -254,7 +251,7 @@ class Client:
         if watches:
             line.send([(b"WATCH", key)])
             try:
-                async with asyncio.timeout(DEFAULT_TIMEOUT_S + GRACE_S):
+                async with asyncio.timeout(PATIENCE_S):
                     if plain(await line.reply()) != b"OK":
                         return True
             except (TimeoutError, ConnectionError):
@@ -294,7 +291,7 @@ class Client:
         random, loop = self._random, self._loop
         life, paused_s, began = host.lives, host.paused_s, loop.now
         gives_up = random.random() < 0.04
-        patience_s = random.uniform(0.01, 1) if gives_up else DEFAULT_TIMEOUT_S * 1.2 + GRACE_S
+        patience_s = random.uniform(0.01, 1) if gives_up else PATIENCE_S
         ended = 0
         try:
             while True:

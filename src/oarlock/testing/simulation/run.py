@@ -18,7 +18,6 @@ import msgspec
 from oarlock.testing.simulation import faults
 from oarlock.testing.simulation.cluster import Cluster
 from oarlock.testing.simulation.faults import PROFILES, Fault
-from oarlock.testing.simulation.keyvalue import KeyValueStore
 from oarlock.testing.simulation.subject import Subject
 from oarlock.testing.simulation.trace import StoryOfLogs, Trace
 
@@ -78,7 +77,7 @@ def run(plan: Plan, subject: Subject | None = None, *, keep_story: bool = False)
     same trace hash, in any process."""
     began = time.process_time()  # only reported
     trace = Trace(keep_story)
-    cluster = Cluster(subject or KeyValueStore(), plan.replicas, Random(plan.seed), trace)
+    cluster = Cluster(subject or _key_value_store(), plan.replicas, Random(plan.seed), trace)
     schedule = planned_faults(plan) if plan.faults is None else list(plan.faults)
     with _logs_in(cluster):
         cluster.start(plan.clients)
@@ -93,6 +92,12 @@ def run(plan: Plan, subject: Subject | None = None, *, keep_story: bool = False)
     virtual_s = cluster.loop.now
     cluster.loop.end()
     return _verdict(plan, cluster, schedule, virtual_s, time.process_time() - began)
+
+
+def _key_value_store() -> Subject:
+    from oarlock.testing.simulation.keyvalue import KeyValueStore  # which needs what servers need; others do not
+
+    return KeyValueStore()
 
 
 @contextmanager
