@@ -1,160 +1,162 @@
-"""A small linearizability checker: is there an order of these operations that a single copy could have executed?
+"""Is a history linearizable: could a single copy have executed it, each operation at one moment within its call?
 
-Wing and Gong's search with Lowe's memoisation (*Testing for linearizability*, 2017): take any operation that could come
-next, undo it when that leads nowhere, and never look twice at the same set of taken operations in the same state.
-Objects are independent, so each key is checked by itself. An operation whose outcome is unknown may take effect at any
-time after it began, or never.
+>>> from oarlock.testing.models import MODELS
+>>> write = Operation("k", "write", 1, None, invoked=0, completed=1)
+>>> stale = Operation("k", "read", None, None, invoked=2, completed=3, process=1)
+>>> verdict = check([write, stale], MODELS["register"])
+>>> verdict.outcome
+'illegal'
+>>> print(verdict.sentence)
+'k' is not linearizable: no order explains read() -> nil by process 1; after all before it a single copy answers 1.
+
+Objects are independent, so each key is judged by itself (Herlihy and Wing: a history is linearizable if and only if it
+is for each object), the one with the fewest operations first. :mod:`oarlock.testing.search` does the work.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-NEVER = float("inf")
+from oarlock.testing.functions import State
+from oarlock.testing.models import ILLEGAL, InvalidOperation, Model
+from oarlock.testing.operation import NEVER, Operation, describe, shown
+from oarlock.testing.search import OutOfSteps, Steps, linearize
+
+__all__ = ["DEFAULT_BUDGET", "NEVER", "InvalidOperation", "Operation", "Placed", "Verdict", "check"]
+
+DEFAULT_BUDGET = 5_000_000
+"""Steps: enough for a hundred thousand operations of fifty clients, and about a minute where it is all used."""
 
 
-class Operation(msgspec.Struct, frozen=True):
-    """One call of one client. Times are of any one clock."""
+class Placed(msgspec.Struct, frozen=True):
+    """An operation at its place in an order, and the state after it."""
 
-    key: Any
-    function: str
-    argument: Any
-    result: Any
-    """What it returned; ignored if ``completed`` is infinite."""
-    invoked: float
-    completed: float = NEVER
-    """When it returned; infinite if its outcome is unknown."""
+    operation: Operation
+    state: State
 
 
-Model = Callable[[Any, Operation], tuple[bool, Any]]
-"""From a state and an operation to whether the operation may happen there, and the state after it."""
+class Verdict(msgspec.Struct, frozen=True):
+    """What was found. Only ``linearizable`` is a pass."""
+
+    outcome: Literal["linearizable", "illegal", "undecided"]
+    sentence: str
+    steps: int
+    model: str
+    key: Any = None
+    """The object that is illegal, or was not decided."""
+    operations: Sequence[Operation] = ()
+    """All operations on that object."""
+    order: Sequence[Placed] = ()
+    """If illegal, the longest legal beginning: an order of all that had completed before ``culprit`` did."""
+    culprit: Operation | None = None
+    """If illegal, the operation with whose completion the history ceased to be linearizable, if that was found."""
 
 
-def register(state: Any, operation: Operation) -> tuple[bool, Any]:
-    """``read`` and ``write``; ``swap``, a write that returns what was there; and ``cas``, compare and set.
+def check(
+    operations: Iterable[Operation],
+    model: Model,
+    *,
+    budget: int = DEFAULT_BUDGET,
+    progress: Callable[[int, int], None] = lambda judged, total: None,
+) -> Verdict:
+    """Judge a history. The budget is in steps, so that the same history always gets the same verdict.
 
-    The argument of ``cas`` is a pair (old, new), its result whether the register held the old value and was set.
+    ``progress`` is told after each object how many operations have been judged, and of how many.
+
+    :raises InvalidOperation: the model does not have such an operation
     """
-    known = operation.completed != NEVER
-    match operation.function:
-        case "read":
-            return not known or operation.result == state, state
-        case "write":
-            return True, operation.argument
-        case "swap":
-            return not known or operation.result == state, operation.argument
-        case "cas":
-            old, new = operation.argument
-            swaps = state == old
-            return not known or operation.result == swaps, new if swaps else state
-        case _:
-            raise ValueError(f"a register has no {operation.function!r}")
+    objects: dict[Any, list[Operation]] = {}
+    for operation in operations:
+        model.function(operation)
+        objects.setdefault(operation.key, []).append(operation)
+    total, judged, steps = sum(map(len, objects.values())), 0, 0
+    undecided: list[Any] = []
+    for number, key in enumerate(sorted(objects, key=lambda key: len(objects[key])), start=1):
+        # An object may use half of what is left, so that a hard one does not keep the others from being judged.
+        allowance = Steps(budget - steps if number == len(objects) else (budget - steps + 1) // 2)
+        try:
+            legal = linearize(list(map(model.normal, objects[key])), model, allowance) is not None
+        except OutOfSteps:
+            undecided.append(key)
+            legal = True
+        steps += allowance.used
+        if not legal:
+            return _illegal(key, objects[key], model, steps, budget)
+        judged += len(objects[key])
+        progress(judged, total)
+    if undecided:
+        key = undecided[0]
+        also = f" (and {len(undecided) - 1} others)" if len(undecided) > 1 else ""
+        sentence = f"Undecided: {_named(key)}{also} is not judged within {budget:,} steps."
+        return Verdict("undecided", sentence, steps, model.name, key, objects[key])
+    sentence = f"Linearizable: {total:,} operations on {len(objects):,} {'object' if len(objects) == 1 else 'objects'}."
+    return Verdict("linearizable", sentence, steps, model.name)
 
 
-def string(state: Any, operation: Operation) -> tuple[bool, Any]:
-    """``get``, ``put`` and ``append`` of a string; ``append`` returns nothing."""
-    match operation.function:
-        case "get":
-            return operation.completed == NEVER or operation.result == state, state
-        case "put":
-            return True, operation.argument
-        case "append":
-            return True, state + operation.argument
-        case _:
-            raise ValueError(f"a string has no {operation.function!r}")
+def _illegal(key: Any, operations: Sequence[Operation], model: Model, steps: int, budget: int) -> Verdict:
+    order, culprit = _first_contradiction(operations, model, budget)
+    placed, state = [], model.initial
+    for operation in order:
+        state = model.step(state, _open(model.normal(operation)))
+        placed.append(Placed(operation, state))
+    sentence = f"{_named(key)} is not linearizable: "
+    if culprit is None:
+        sentence += f"no order of its {len(operations):,} operations explains every result."
+    else:
+        answer = model.answer(state, culprit)
+        then = "it cannot happen" if answer is ILLEGAL else f"a single copy answers {shown(answer)}"
+        sentence += f"no order explains {describe(culprit)}; after all before it {then}."
+    return Verdict("illegal", sentence, steps, model.name, key, operations, placed, culprit)
 
 
-def first_illegal_key(history: Iterable[Operation], model: Model, initial: Any = None) -> Any | None:
-    """A key whose operations no single copy could have executed so, or None if every key's are linearizable."""
-    by_key: dict[Any, list[Operation]] = {}
-    for operation in history:
-        by_key.setdefault(operation.key, []).append(operation)
-    for key in sorted(by_key, key=lambda key: len(by_key[key])):
-        if not is_linearizable(by_key[key], model, initial):
-            return key
-    return None
+def _first_contradiction(
+    operations: Sequence[Operation], model: Model, budget: int
+) -> tuple[Sequence[Operation], Operation | None]:
+    """The first operation with whose completion the history is illegal, and an order of what came before.
 
-
-def is_linearizable(operations: Sequence[Operation], model: Model, initial: Any = None) -> bool:
-    """Whether these operations on one object are linearizable."""
-    events = _events(operations)
-    taken, state = 0, initial
-    seen: set[tuple[int, Any]] = set()
-    stack: list[tuple[_Event, int, Any]] = []
-    head = events
-    event = head.next
-    to_complete = sum(operation.completed != NEVER for operation in operations)
-    while to_complete:
-        assert event is not None
-        if event.ret is not None:  # an invocation: may it come next?
-            legal, after = model(state, event.operation)
-            now_taken = taken | 1 << event.number
-            if legal and (now_taken, after) not in seen:
-                seen.add((now_taken, after))
-                stack.append((event, taken, state))
-                taken, state = now_taken, after
-                to_complete -= event.operation.completed != NEVER
-                event.lift()
-                event = head.next
+    Every beginning of a linearizable history is linearizable, so a binary search finds it.
+    """
+    completions = sorted((i for i, op in enumerate(operations) if op.known), key=lambda i: operations[i].completed)
+    legal, illegal = 0, len(completions)
+    best: Sequence[Operation] = ()
+    try:
+        while illegal - legal > 1:
+            middle = (legal + illegal) // 2
+            order = _order_of_beginning(operations, completions[:middle], model, Steps(budget))
+            if order is None:
+                illegal = middle
             else:
-                event = event.next
-        else:  # the return of an operation that has not been taken: some earlier choice was wrong
-            if not stack:
-                return False
-            event, taken, state = stack.pop()
-            to_complete += event.operation.completed != NEVER
-            event.unlift()
-            event = event.next
-        if event is None and to_complete:
-            if not stack:
-                return False
-            event, taken, state = stack.pop()
-            to_complete += event.operation.completed != NEVER
-            event.unlift()
-            event = event.next
-    return True
+                legal, best = middle, order
+    except OutOfSteps:
+        return best, None
+    return best, operations[completions[illegal - 1]]
 
 
-class _Event:
-    """An invocation or a return, in a doubly linked list in the order of time."""
+def _order_of_beginning(
+    operations: Sequence[Operation], completed: Sequence[int], model: Model, steps: Steps
+) -> list[Operation] | None:
+    """An order of the operations with these numbers, and of what it takes of those under way when the last completed.
 
-    __slots__ = ("next", "number", "operation", "previous", "ret")
-
-    def __init__(self, operation: Operation, number: int, ret: "_Event | None") -> None:
-        self.operation = operation
-        self.number = number
-        self.ret = ret
-        self.previous: _Event | None = None
-        self.next: _Event | None = None
-
-    def lift(self) -> None:
-        """Take an operation out of the list: the invocation, then its return."""
-        for event in (self, self.ret):
-            assert event is not None and event.previous is not None
-            event.previous.next = event.next
-            if event.next is not None:
-                event.next.previous = event.previous
-
-    def unlift(self) -> None:
-        """Put it back where it was."""
-        for event in (self.ret, self):
-            assert event is not None and event.previous is not None
-            event.previous.next = event
-            if event.next is not None:
-                event.next.previous = event
+    What is under way has no outcome yet: it may have taken effect or not.
+    """
+    kept = set(completed)
+    end = operations[completed[-1]].completed
+    originals: dict[int, Operation] = {}
+    beginning = []
+    for i, operation in enumerate(operations):
+        if operation.invoked <= end:
+            then = model.normal(operation if i in kept else _open(operation))
+            originals[id(then)] = operation
+            beginning.append(then)
+    order = linearize(beginning, model, steps)
+    return None if order is None else [originals[id(then)] for then in order]
 
 
-def _events(operations: Sequence[Operation]) -> _Event:
-    """The list's head; its events follow. At equal times invocations come first: that allows more."""
-    timed: list[tuple[float, int, _Event]] = []
-    for number, operation in enumerate(operations):
-        ret = _Event(operation, number, None)
-        timed.append((operation.completed, 1, ret))
-        timed.append((operation.invoked, 0, _Event(operation, number, ret)))
-    timed.sort(key=lambda item: item[:2])
-    head = last = _Event(operations[0], -1, None) if operations else _Event(Operation("", "", "", "", 0), -1, None)
-    for _, _, event in timed:
-        last.next, event.previous = event, last
-        last = event
-    return head
+def _open(operation: Operation) -> Operation:
+    """The operation while its outcome is unknown."""
+    return msgspec.structs.replace(operation, completed=NEVER)
+
+
+def _named(key: Any) -> str:
+    return "The object" if key is None else shown(key)

@@ -1,0 +1,202 @@
+"""The objects that a history can be judged against, by name: :data:`MODELS`.
+
+========================  ============================================================================================
+``register``              read, write
+``cas-register``          read, write, swap (returns what was there), cas (takes [old, new])
+``append``                a string: read, write, append
+``counter``               read, add, increment (by 1, or as told); the new number is judged if they return one
+``set``                   read, contains, add, remove; whether it changed anything is judged if they return that
+``queue``                 first in, first out: enqueue, dequeue (nothing if it is empty)
+``lock``                  acquire, release, by process
+``kv``                    a key: read, write, delete, swap, cas, append, add, increment
+========================  ============================================================================================
+
+``get`` means read, ``put`` and ``set`` mean write, ``getset`` means swap. Each key of a history is an object of its
+own. The values of a ``kv`` are text, as in Redis: the number 1, the string "1" and the bytes ``b"1"`` are one value.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from oarlock.testing.functions import (
+    Acquire,
+    Add,
+    AddToText,
+    Append,
+    Cas,
+    Contains,
+    Delete,
+    Dequeue,
+    Enqueue,
+    Function,
+    Read,
+    Release,
+    SetAdd,
+    SetRemove,
+    State,
+    Swap,
+    Write,
+)
+from oarlock.testing.operation import Operation
+
+Leads = Callable[[State, State], bool]
+"""Whether the operations at hand can lead from one state to another, so far as can be told at a glance."""
+
+
+class _Illegal:
+    def __repr__(self) -> str:
+        return "ILLEGAL"
+
+
+ILLEGAL = _Illegal()
+
+
+class InvalidOperation(ValueError):
+    """The model has no such function, or the function takes no such argument."""
+
+
+class Model(msgspec.Struct, frozen=True):
+    """An object of one kind: how it begins, and what its functions do."""
+
+    name: str
+    initial: Hashable
+    functions: Mapping[str, Function]
+    leads: Callable[[Sequence[Operation]], Leads]
+    """From operations whose effect depends on the state, to what any number of them can lead to."""
+    normal: Callable[[Operation], Operation] = lambda operation: operation
+    """The operation with its values in the form in which they are compared."""
+
+    def function(self, operation: Operation) -> Function:
+        """:raises InvalidOperation: the model does not have it, or not with this argument"""
+        try:
+            function = self.functions[operation.function]
+        except KeyError:
+            names = ", ".join(self.functions)
+            raise InvalidOperation(f"the model {self.name} has no {operation.function!r}, only {names}") from None
+        if reason := function.refuses(operation.argument):
+            raise InvalidOperation(f"{reason}, not {operation.argument!r}")
+        return function
+
+    def step(self, state: State, operation: Operation) -> State:
+        """The state after a normal operation, or ILLEGAL if it cannot happen so in this state."""
+        function = self.functions[operation.function]
+        outcome = function.run(state, operation)
+        if outcome is None or (operation.completed != float("inf") and not function.agrees(operation, outcome[0])):
+            return ILLEGAL
+        return outcome[1]
+
+    def answer(self, state: State, operation: Operation) -> Any:
+        """What a single copy in this state would return, or ILLEGAL if the operation cannot happen in it."""
+        outcome = self.functions[operation.function].run(state, self.normal(operation))
+        return ILLEGAL if outcome is None else outcome[0]
+
+
+def _equal(_: Sequence[Operation]) -> Leads:
+    return lambda state, wanted: bool(state == wanted)
+
+
+def _unclear(_: Sequence[Operation]) -> Leads:
+    return lambda state, wanted: True
+
+
+def _string_leads(_: Sequence[Operation]) -> Leads:
+    def leads(state: State, wanted: State) -> bool:
+        return isinstance(wanted, str | bytes) and (state is None or wanted[: len(state)] == state)
+
+    return leads
+
+
+def _counter_leads(wild: Sequence[Operation]) -> Leads:
+    if any((operation.argument or 0) < 0 for operation in wild):
+        return _unclear(wild)
+    return lambda state, wanted: isinstance(wanted, int | float) and bool(state <= wanted)
+
+
+def _set_leads(wild: Sequence[Operation]) -> Leads:
+    added = {operation.argument for operation in wild if operation.function == "add"}
+    removed = {operation.argument for operation in wild if operation.function == "remove"}
+
+    def leads(state: State, wanted: State) -> bool:
+        return isinstance(wanted, frozenset) and wanted - state <= added and state - wanted <= removed
+
+    return leads
+
+
+def _kv_leads(wild: Sequence[Operation]) -> Leads:
+    if all(operation.function == "append" for operation in wild):
+        return _string_leads(wild)
+    return _unclear(wild)
+
+
+def _text(value: Any) -> Any:
+    match value:
+        case bytes():
+            return value.decode("utf-8", "surrogateescape")
+        case bool() | None:
+            return value
+        case int() | float():
+            return str(value)
+        case _:
+            return value
+
+
+def _with_text(operation: Operation) -> Operation:
+    argument, result = operation.argument, operation.result
+    match operation.function:
+        case "add" | "increment":
+            return operation
+        case "cas":
+            argument = tuple(map(_text, argument))
+        case "read" | "get" | "swap" | "getset":
+            argument, result = _text(argument), _text(result)
+        case _:
+            argument = _text(argument)
+    return msgspec.structs.replace(operation, argument=argument, result=result)
+
+
+def _with_set(operation: Operation) -> Operation:
+    if operation.function != "read" or not isinstance(operation.result, list | tuple | set):
+        return operation
+    return msgspec.structs.replace(operation, result=frozenset(operation.result))
+
+
+_READS = {"read": Read(), "get": Read()}
+_WRITES = {"write": Write(), "put": Write(), "set": Write()}
+_SWAPS = {"swap": Swap(), "getset": Swap(), "cas": Cas()}
+
+MODELS: Mapping[str, Model] = {
+    model.name: model
+    for model in (
+        Model("register", None, {**_READS, **_WRITES}, _equal),
+        Model("cas-register", None, {**_READS, **_WRITES, **_SWAPS}, _equal),
+        Model("append", "", {**_READS, **_WRITES, "append": Append()}, _string_leads),
+        Model("counter", 0, {**_READS, "add": Add(), "increment": Add()}, _counter_leads),
+        Model(
+            "set",
+            frozenset(),
+            {"read": Read(), "contains": Contains(), "add": SetAdd(), "remove": SetRemove()},
+            _set_leads,
+            _with_set,
+        ),
+        Model("queue", (), {"enqueue": Enqueue(), "dequeue": Dequeue()}, _unclear),
+        Model("lock", None, {"acquire": Acquire(), "release": Release()}, _equal),
+        Model(
+            "kv",
+            None,
+            {
+                **_READS,
+                **_WRITES,
+                **_SWAPS,
+                "delete": Delete(),
+                "append": Append(),
+                "add": AddToText(),
+                "increment": AddToText(),
+            },
+            _kv_leads,
+            _with_text,
+        ),
+    )
+}
+"""Every model by its name."""
