@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from oarlock.cli.check import check_history
 from oarlock.cli.init import init
 from oarlock.cli.local import local
 from oarlock.cli.serve import serve
@@ -38,6 +39,7 @@ def oarlock() -> None:
 oarlock.add_command(init)
 oarlock.add_command(serve)
 oarlock.add_command(local)
+oarlock.add_command(check_history)
 oarlock.add_command(simulate)
 
 
