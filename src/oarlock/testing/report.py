@@ -200,7 +200,8 @@ h1, p { overflow-wrap: anywhere; } .soft, summary { color: var(--soft); }
   overflow: hidden; text-overflow: ellipsis; }
 .scroll { overflow: auto; flex: 1; padding: 8px 0; } .canvas { position: relative; }
 .bar { position: absolute; height: 38px; box-sizing: border-box; padding: 1px 5px; border: 1px solid;
-  border-radius: 4px; font: 12px/17px ui-monospace, monospace; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+  border-radius: 4px; font: 12px/17px ui-monospace, monospace; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
 .bar:hover { overflow: visible; width: auto !important; z-index: 3; }
 .bar small { display: block; color: var(--soft); font-size: 11px; overflow: hidden; text-overflow: ellipsis; }
 .placed { background: var(--placed); border-color: var(--placed-edge); }
