@@ -140,6 +140,16 @@ class Expectations:
             if known < seconds:
                 raise NotAsExpected(f"{replica}'s log time is {known} s")
 
+    @phrase("{replicas} due")
+    def due(self, replicas: list[int]) -> None:
+        """Their next timer has ended: a node would act on it now."""
+        self._each(replicas, "timer having ended", lambda raft: raft.deadline() <= self.cluster.now, True)
+
+    @phrase("{replicas} not due")
+    def not_due(self, replicas: list[int]) -> None:
+        """It has not."""
+        self._each(replicas, "timer having ended", lambda raft: raft.deadline() <= self.cluster.now, False)
+
     @phrase("{replica} unsynced {count}")
     def unsynced(self, replica: int, count: int) -> None:
         """Its outstanding fsyncs."""
