@@ -116,7 +116,7 @@ class Habits:
     def __init__(self, number: int, random: Random) -> None:
         self.number = number
         self.random = random
-        self.pause_s = random.choice((0.05, 0.2, 0.4, 0.8))
+        self.pause_s = random.choice((0.1, 0.3, 0.6, 1.0))
         self.pipelines = random.random() < 0.3
         self.sequence = 0
 

@@ -94,8 +94,9 @@ class Cluster:
 
     def failed(self, host: Host, error: BaseException) -> None:
         text = str(error)
-        of_disk = "disk" in text or "writing the log" in text
-        allowed = (host.disk_failed and of_disk) or (
+        of_disk = "disk" in text or "writing the log" in text or "no room" in text
+        failing = host.disk_failed or host.disk.capacity_bytes is not None
+        allowed = (failing and of_disk) or (
             host.damaged and (of_disk or isinstance(error, StartupError | ReplicaRefused))
         )
         if not allowed:

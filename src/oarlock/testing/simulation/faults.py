@@ -374,15 +374,15 @@ KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
 }
 
 _NETWORK = {
-    "partition": 6, "partial partition": 4, "one-way partition": 4, "isolated leader": 5, "clogged link": 8,
-    "lost frames": 5, "repeated frames": 5, "overtaking frames": 5,
+    "partition": 8, "partial partition": 5, "one-way partition": 6, "isolated leader": 8, "clogged link": 10,
+    "lost frames": 6, "repeated frames": 6, "overtaking frames": 6,
 }  # fmt: skip
-_PROCESSES = {"kill": 6, "kill of all": 0.7, "clean stop": 3, "pause": 6, "slow replica": 4, "burst of clients": 2}
+_PROCESSES = {"kill": 10, "kill of all": 1, "clean stop": 5, "pause": 8, "slow replica": 5, "burst of clients": 3}
 _STORAGE = {
-    "power loss": 5, "power loss of some": 3, "power loss of all": 2, "disk stall": 4, "slow disk": 3, "disk error": 3,
-    "full disk": 3, "damaged sector": 2, "kill": 4,
+    "power loss": 8, "power loss of some": 4, "power loss of all": 3, "disk stall": 6, "slow disk": 4, "disk error": 4,
+    "full disk": 4, "damaged sector": 3, "kill": 6,
 }  # fmt: skip
-_CLOCKS = {"drifting clock": 8, "jump of the time of day": 6, "pause": 4, "kill": 3, "isolated leader": 3}
+_CLOCKS = {"drifting clock": 10, "jump of the time of day": 8, "pause": 6, "kill": 4, "isolated leader": 5}
 
 PROFILES: dict[str, Profile] = {
     "calm": Profile({"burst of clients": 4}),

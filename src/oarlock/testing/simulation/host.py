@@ -103,7 +103,7 @@ class Host:
         self.damaged = False
         """Something on its disk was spoilt: it may refuse to start."""
         self.disk_failed = False
-        """Its disk has failed, or was full, in this life: it may stop."""
+        """Its disk has failed in this life: it may stop."""
         self.broken: str = ""
         """Why it will not be started again."""
         self.paused_s = 0.0
@@ -264,4 +264,4 @@ def _is_full(error: BaseException) -> bool:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return True
         cause = cause.__cause__
-    return "full" in str(error)
+    return "there is no room" in str(error)

@@ -11,9 +11,12 @@ from oarlock.kv import KeyValue
 from oarlock.node.node import Node
 from oarlock.server.redis import RedisServer
 from oarlock.state_machine import StateMachine
+from oarlock.testing.linearizability import NEVER, Operation, check
+from oarlock.testing.models import MODELS
 from oarlock.testing.simulation import clients
 from oarlock.testing.simulation.cluster import Cluster
 from oarlock.testing.simulation.host import CLIENT_PORT, Host, Served
+from oarlock.testing.simulation.record import Record
 from oarlock.types import Command
 
 
@@ -55,7 +58,26 @@ class KeyValueStore:
         return clients.Client(number, cluster.loop, cluster.wires, cluster.record, random, cluster.hosts)
 
     def judge(self, cluster: Cluster) -> Iterable[str]:
-        return ()
+        """Search for a legal order key by key, too: that trusts neither the log nor the machine."""
+        verdict = check(_operations(cluster.record), MODELS["kv"])
+        return () if verdict.outcome == "linearizable" else (verdict.sentence,)
+
+
+def _operations(record: Record) -> list[Operation]:
+    """The calls on a single key that a model knows."""
+    return [
+        Operation(
+            call.subject,
+            call.function,
+            call.argument,
+            call.result,
+            call.invoked,
+            call.completed if call.outcome == "ok" else NEVER,
+            call.client,
+        )
+        for call in record.calls
+        if call.function and call.outcome != "failed"
+    ]
 
 
 class _Server:
