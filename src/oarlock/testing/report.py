@@ -18,7 +18,9 @@ SHOWN_OPERATIONS = 2_000
 """The operations around the failure that are drawn; of a longer history the rest is left out, and that is said."""
 LISTED = 40
 """The last places of the order that are listed at once."""
-COLUMN_PX = 34
+NARROW_PX, WIDE_PX = 34, 84
+"""The width of a column, if there are many of them and if there are few."""
+FEW_COLUMNS = 24
 ROW_PX = 46
 MOST_ROWS = 64
 """With more processes than this they share rows, and each bar names its own."""
@@ -39,7 +41,7 @@ def page(verdict: Verdict) -> str:
         raise ValueError(f"the history is {verdict.outcome}, so there is nothing to show")
     window = _window(verdict)
     left_out = len(verdict.operations) - len(window)
-    facts = f"{len(verdict.operations):,} operations on this object, judged as a {verdict.model}."
+    facts = f"{len(verdict.operations):,} operations on this object, judged by the model {verdict.model}."
     if left_out:
         facts += f" {len(window):,} around the failure are drawn; {left_out:,} are left out."
     return _PAGE.format(
@@ -96,6 +98,7 @@ class _Timeline:
         self._window = window
         moments = {op.invoked for op in window} | {op.completed for op in window if op.known}
         self._columns = {at: column for column, at in enumerate(sorted(moments))}
+        self._column_px = WIDE_PX if len(moments) <= FEW_COLUMNS else NARROW_PX
         self._places = {id(placed.operation): n for n, placed in enumerate(verdict.order, start=1)}
         processes = list(dict.fromkeys(op.process for op in window))
         self._shared = len(processes) > MOST_ROWS
@@ -109,10 +112,10 @@ class _Timeline:
             for i, operation in enumerate(lane)
         ]
         names = "" if self._shared else "".join(f"<div>{escape(f'process {name}')}</div>" for name in self._processes)
-        width, height = (len(self._columns) + 3) * COLUMN_PX, len(lanes) * ROW_PX
+        width, height = (len(self._columns) + 3) * self._column_px, len(lanes) * ROW_PX
         failure = ""
         if self._verdict.culprit is not None:
-            left = (self._columns[self._verdict.culprit.completed] + 1) * COLUMN_PX
+            left = (self._columns[self._verdict.culprit.completed] + 1) * self._column_px
             failure = f'<i id="failure" style="left:{left}px" title="from here on no order explains it"></i>'
         return (
             f'<div class="names">{names}</div><div class="scroll" tabindex="0" aria-label="time line">'
@@ -145,8 +148,9 @@ class _Timeline:
             end = len(self._columns) + 1 if following is None else self._columns[following] - 1
         place = self._places.get(id(operation))
         kind, label, title = self._looks(operation, place)
-        style = f"left:{begin * COLUMN_PX}px;top:{row * ROW_PX}px;width:{max(1, end - begin + 1) * COLUMN_PX - 4}px"
-        return f'<div class="bar {kind}" style="{style}" title="{escape(title)}">{label}</div>'
+        width = max(1, end - begin + 1) * self._column_px - 4
+        style = f"left:{begin * self._column_px}px;top:{row * ROW_PX}px;width:{width}px"
+        return f'<div class="bar {kind}" style="{style}" title="{escape(title)}"><span>{label}</span></div>'
 
     def _looks(self, operation: Operation, place: int | None) -> tuple[str, str, str]:
         """Its class, what stands on it, and what the pointer tells."""
@@ -200,9 +204,10 @@ h1, p { overflow-wrap: anywhere; } .soft, summary { color: var(--soft); }
   overflow: hidden; text-overflow: ellipsis; }
 .scroll { overflow: auto; flex: 1; padding: 8px 0; } .canvas { position: relative; }
 .bar { position: absolute; height: 38px; box-sizing: border-box; padding: 1px 5px; border: 1px solid;
-  border-radius: 4px; font: 12px/17px ui-monospace, monospace; white-space: nowrap; overflow: hidden;
+  border-radius: 4px; font: 12px/17px ui-monospace, monospace; white-space: nowrap; overflow: clip; }
+.bar span { position: sticky; left: 6px; display: inline-block; max-width: 100%; overflow: hidden;
   text-overflow: ellipsis; }
-.bar:hover { overflow: visible; width: auto !important; z-index: 3; }
+.bar:hover { width: auto !important; z-index: 3; }
 .bar small { display: block; color: var(--soft); font-size: 11px; overflow: hidden; text-overflow: ellipsis; }
 .placed { background: var(--placed); border-color: var(--placed-edge); }
 .open, .later { background: var(--open); border-color: var(--line); } .later { color: var(--soft); }
