@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 
 from oarlock.testing.script import Player, ScenarioFailed
-from oarlock.testing.script.cluster import Cluster, Envelope
+from oarlock.testing.script.cluster import Cluster
+from oarlock.testing.script.network import Envelope
 from oarlock.testing.script.replica import Read
 from oarlock.testing.script.wording import attributes_of
 
@@ -87,7 +88,7 @@ class RandomRun:
 
     def some_message(self, *, in_order: float) -> Envelope | None:
         """On its way to somebody who can take it."""
-        able = [e for e in self.c.network if self.c[e.receiver].running and not self.c[e.receiver].paused]
+        able = [e for e in self.c.network.on_its_way if self.c[e.receiver].running and not self.c[e.receiver].paused]
         if not able:
             return None
         return able[0] if self.rng.random() < in_order else self.rng.choice(able)
@@ -107,7 +108,7 @@ class RandomRun:
         """Messages arrive, mostly in order, sometimes twice or not at all."""
         for _ in range(self.rng.choice((1, 1, 2, 5))):
             if envelope := self.some_message(in_order=0.7):
-                name, fate = self.named(envelope, self.c.network), self.rng.random()
+                name, fate = self.named(envelope, self.c.network.on_its_way), self.rng.random()
                 if fate < self.loss:
                     self.say(f"drop {name}")
                     continue
@@ -117,11 +118,11 @@ class RandomRun:
 
     def delay(self) -> None:
         if envelope := self.some_message(in_order=0.2):
-            self.say(f"hold {self.named(envelope, self.c.network)}")
+            self.say(f"hold {self.named(envelope, self.c.network.on_its_way)}")
 
     def release(self) -> None:
-        if self.c.held:
-            self.say(f"release {self.named(self.rng.choice(self.c.held), self.c.held)}")
+        if self.c.network.held:
+            self.say(f"release {self.named(self.rng.choice(self.c.network.held), self.c.network.held)}")
 
     def sync(self) -> None:
         waiting = [number for number in self.ids if self.c[number].running and self.c[number].unsynced]

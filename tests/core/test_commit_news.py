@@ -24,7 +24,7 @@ def test_a_commit_is_told_at_once_only_to_those_who_wait_for_it() -> None:
     c.propose(1, b"x", awaited_by=[1, 3])
     c.deliver_all()
     assert commits(c) == [2, 1, 2]
-    assert not c.sent()
+    assert not c.network.on_its_way
 
 
 def test_the_others_hear_of_a_commit_soon_though_nothing_else_is_said() -> None:
@@ -45,7 +45,7 @@ def test_the_next_entries_bring_the_news() -> None:
     c.propose(1, b"x", awaited_by=[])
     c.deliver_all()
     c.propose(1, b"y", awaited_by=[])
-    appends = c.sent(1, 2)
+    appends = [envelope.message for envelope in c.network.between(1, 2)]
     assert [message.commit for message in appends if isinstance(message, AppendEntries)] == [2]
     c.deliver_all()
     assert commits(c) == [3, 2, 2]

@@ -24,7 +24,7 @@ def test_the_deadline_that_a_leader_names_is_late_enough_to_step_down(seed: int)
     """``(heard + timeout) - heard`` may be less than ``timeout``; then acting at the deadline would change nothing."""
     c = Cluster(2, seed=seed)
     c.elect(1)
-    c.partition({1}, {2})
+    c.network.partition({1}, {2})
     for _ in range(100):
         if not c[1].leads:
             return

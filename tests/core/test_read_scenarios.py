@@ -34,7 +34,7 @@ def test_shortcut_reads_that_keep_a_deaf_leader_in_office(writes: bool) -> None:
     c = Cluster(3)
     c.elect(1)
     for follower in (2, 3):
-        c.cut(follower, 1)  # followers hear the leader; it does not hear them
+        c.network.cut(follower, 1)  # followers hear the leader; it does not hear them
     for _ in range(130):
         if writes and c[1].leads:
             c.propose(1, b"x")  # the round rides on the entry
@@ -47,17 +47,17 @@ def test_shortcut_reads_that_reset_election_timers_more_than_beats_do() -> None:
     c = Cluster(3)
     c.elect(1)
     for follower in (2, 3):
-        c.cut(follower, 1)
+        c.network.cut(follower, 1)
     sent = 0
     for _ in range(90):
         c.read(1)
-        sent += len(c.on_its_way(1, 2, AppendEntries))
+        sent += len(c.network.between(1, 2, AppendEntries))
         c.run(0.01)
     assert sent <= 2, "while a round is not back, reads send nothing of their own"
     follower = c[2].raft.role
     assert isinstance(follower, Follower)
     deadline = follower.election_deadline
-    c.partition({1}, {2, 3})
+    c.network.partition({1}, {2, 3})
     c.read(1)
     c.deliver_all()
     assert follower.election_deadline == deadline
@@ -83,11 +83,11 @@ def test_reads_that_arrive_while_a_round_is_in_flight_share_the_next() -> None:
     c = Cluster(3)
     c.elect(1)
     reads = [c.read(1) for _ in range(51)]
-    assert len(c.on_its_way(1)) == 1
+    assert len(c.network.between(1)) == 1
     c.deliver(1, 2)
     c.deliver(2, 1)
     assert [read.waiting for read in reads] == [False] + [True] * 50
-    assert len(c.on_its_way(1)) == 1
+    assert len(c.network.between(1)) == 1
     c.deliver_all()
     assert [read.index for read in reads] == [1] * 51
 

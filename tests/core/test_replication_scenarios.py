@@ -27,7 +27,7 @@ def test_scenario_12_a_mark_from_before_a_truncation_counts_for_nothing() -> Non
 def test_a_turn_sends_a_bounded_number_of_bytes_and_says_that_there_is_more() -> None:
     c = Cluster(3)
     c.elect(1)
-    c.partition({1, 2}, {3})
+    c.network.partition({1, 2}, {3})
     piece = bytes(c.config.max_append_bytes)
     for _ in range(8):
         c.propose(1, piece)

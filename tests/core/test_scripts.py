@@ -1,13 +1,18 @@
 """Every script in tests/scenarios, one test each; and what the language says of scripts that are wrong."""
 
+import doctest
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from oarlock.testing import script
 from oarlock.testing.script import ScenarioFailed, play
+from oarlock.testing.script.player import EXPECTATIONS, SETUP, STEPS
 
 SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))
+SETUP_WORDS = SETUP.openings()
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
@@ -25,9 +30,31 @@ def test_it_begins_by_telling_what_happened(path: Path) -> None:
     assert max(map(len, lines)) <= 120
 
 
-def failure_of(script: str) -> str:
+def test_no_phrase_of_the_language_goes_unsaid() -> None:
+    """What no story needs is not worth learning. Only random runs need seeds."""
+    said = {wording for path in SCENARIOS for wording in phrases_said(path.read_text(encoding="utf-8"))}
+    language = {phrase.wording for book in (SETUP, STEPS, EXPECTATIONS) for phrase in book.phrases}
+    assert language - said == {"seed {count}"}
+
+
+def phrases_said(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        words = line.partition("#")[0].strip().removeprefix("cannot ")
+        book = EXPECTATIONS if words.startswith("expect ") else SETUP if words.split(" ")[0] in SETUP_WORDS else STEPS
+        for phrase in book.phrases:
+            if phrase.fit(words.removeprefix("expect ")) is not None:
+                yield phrase.wording
+                break
+
+
+def test_the_example_of_the_package_plays() -> None:
+    outcome = doctest.testmod(script)
+    assert (outcome.attempted, outcome.failed) == (1, 0)
+
+
+def failure_of(text: str) -> str:
     with pytest.raises(ScenarioFailed) as failure:
-        play(script, "a.txt")
+        play(text, "a.txt")
     return str(failure.value)
 
 
@@ -97,7 +124,7 @@ def test_a_line_that_is_wrong_is_answered_with_its_place_and_a_sentence(line: st
 
 
 @pytest.mark.parametrize(
-    ("script", "sentence"),
+    ("text", "sentence"),
     [
         ("elect 1", "a.txt:1: elect 1\n    the script must first say who there is: replicas 3, or voters 1 2 3"),
         ("", "a.txt: nothing happens in this script"),
@@ -107,8 +134,8 @@ def test_a_line_that_is_wrong_is_answered_with_its_place_and_a_sentence(line: st
         ("replicas three", "'replicas three' fits none of: replicas {count}"),
     ],
 )
-def test_a_wrong_beginning_is_answered_likewise(script: str, sentence: str) -> None:
-    assert sentence in failure_of(script)
+def test_a_wrong_beginning_is_answered_likewise(text: str, sentence: str) -> None:
+    assert sentence in failure_of(text)
 
 
 def test_a_failure_tells_the_state_and_what_is_on_its_way() -> None:

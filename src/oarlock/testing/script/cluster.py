@@ -15,21 +15,13 @@ from oarlock.core.messages import AppendEntries, CoreMessage
 from oarlock.core.roles import Leader
 from oarlock.testing.script.checks import Checks
 from oarlock.testing.script.errors import CannotBeDone
+from oarlock.testing.script.network import Envelope, Network
 from oarlock.testing.script.replica import DurableState, Read, Replica, past_entry
 from oarlock.types import Boot, Configuration, EntryKind, Index, Member, ReplicaId
 
 FOREVER = 10**9
 MAX_TIMERS = 20_000
 """Timers that may end in one ``run``; more can only be a core whose timer ends again and again."""
-
-
-class Envelope:
-    """A message on its way."""
-
-    def __init__(self, sender: int, receiver: int, message: CoreMessage) -> None:
-        self.sender = sender
-        self.receiver = receiver
-        self.message = message
 
 
 class Cluster:
@@ -56,10 +48,7 @@ class Cluster:
         configuration = Configuration(members, _ids(voters), _ids(outgoing), _ids(learners))
         self.config = config or Config()
         self.now = 0.0
-        self.network: list[Envelope] = []
-        self.held: list[Envelope] = []
-        """Delayed until released. They have left: whatever is cut meanwhile, they will arrive."""
-        self.cuts: set[tuple[int, int]] = set()
+        self.network = Network()
         self.checks = Checks(self)
         self.replicas: dict[int, Replica] = {}
         self._rng = random.Random(seed)
@@ -179,36 +168,18 @@ class Cluster:
         self._turn(self[replica])
         return started
 
-    # ── the network ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def on_its_way(
-        self, sender: int | None = None, receiver: int | None = None, kind: type | None = None
-    ) -> list[Envelope]:
-        """The messages between these, of this type; oldest first."""
-        return [
-            envelope
-            for envelope in self.network
-            if sender in (None, envelope.sender)
-            and receiver in (None, envelope.receiver)
-            and (kind is None or isinstance(envelope.message, kind))
-        ]
-
-    def sent(
-        self, sender: int | None = None, receiver: int | None = None, kind: type | None = None
-    ) -> list[CoreMessage]:
-        """The same, without their envelopes."""
-        return [envelope.message for envelope in self.on_its_way(sender, receiver, kind)]
+    # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def deliver(self, sender: int, receiver: int, kind: type | None = None) -> None:
         """The oldest such message arrives."""
-        matching = self.on_its_way(sender, receiver, kind)
+        matching = self.network.between(sender, receiver, kind)
         assert matching, f"nothing such is on its way from {sender} to {receiver}"
         self.arrive(matching[0])
 
     def deliver_all(self, wanted: Callable[[Envelope], bool] | None = None) -> None:
         """Those wanted arrive, in order, until none is on its way. Paused replicas receive nothing."""
         while True:
-            for envelope in self.network:
+            for envelope in self.network.on_its_way:
                 if not self[envelope.receiver].paused and (wanted is None or wanted(envelope)):
                     break
             else:
@@ -217,63 +188,23 @@ class Cluster:
 
     def arrive(self, envelope: Envelope) -> None:
         """This message arrives now, before those sent earlier."""
-        self.network.remove(envelope)
+        self.network.on_its_way.remove(envelope)
         receiver = self[envelope.receiver]
         if receiver.running:
             receiver.raft.receive(ReplicaId(envelope.sender), envelope.message, self.now)
             self._turn(receiver)
 
-    def drop(self, envelopes: Iterable[Envelope]) -> None:
-        """These are lost."""
-        lost = list(envelopes)
-        self.network = [envelope for envelope in self.network if envelope not in lost]
-
-    def hold(self, envelopes: Iterable[Envelope]) -> None:
-        """These are delayed until they are released."""
-        delayed = list(envelopes)
-        self.drop(delayed)
-        self.held += delayed
-
-    def duplicate(self, envelopes: Iterable[Envelope]) -> None:
-        """A second copy of each is held."""
-        self.held += [Envelope(e.sender, e.receiver, e.message) for e in envelopes]
-
-    def release(self, envelopes: Iterable[Envelope]) -> None:
-        """These held messages are on their way again, behind the others."""
-        released = list(envelopes)
-        self.held = [envelope for envelope in self.held if envelope not in released]
-        self.network += released
-
     def inject(self, sender: int, receiver: int, message: CoreMessage) -> None:
         """A message from nowhere arrives."""
         envelope = Envelope(sender, receiver, message)
-        self.network.append(envelope)
+        self.network.on_its_way.append(envelope)
         self.arrive(envelope)
-
-    def partition(self, *sides: Iterable[int]) -> None:
-        """Cut every link between different sides."""
-        groups = [set(side) for side in sides]
-        for number, group in enumerate(groups):
-            for other in groups[number + 1 :]:
-                for one in sorted(group):
-                    for another in sorted(other):
-                        self.cut(one, another)
-                        self.cut(another, one)
-
-    def cut(self, sender: int, receiver: int) -> None:
-        """Cut one direction of a link: what is on its way there is lost, and so is all that is sent."""
-        self.cuts.add((sender, receiver))
-        self.drop(self.on_its_way(sender, receiver))
-
-    def heal(self) -> None:
-        """Every link works again."""
-        self.cuts.clear()
 
     def reconnect(self, one: int, other: int) -> None:
         """The connections between two replicas are made anew; what was on its way is lost."""
-        self.drop(self.on_its_way(one, other) + self.on_its_way(other, one))
+        self.network.drop(self.network.between(one, other) + self.network.between(other, one))
         for here, there in ((self[one], self[other]), (self[other], self[one])):
-            if here.running and there.running and not {(one, other), (other, one)} & self.cuts:
+            if here.running and there.running and self.network.works_between(one, other):
                 here.raft.peer_connected(there.id, there.boot, self.now)
                 self._turn(here)
 
@@ -366,8 +297,7 @@ class Cluster:
     def _send(self, sender: Replica, messages: Iterable[tuple[ReplicaId, CoreMessage]]) -> None:
         for receiver, message in messages:
             self.checks.sent(sender.id, receiver, message)
-            if (sender.id, receiver) not in self.cuts:
-                self.network.append(Envelope(sender.id, receiver, message))
+            self.network.post(sender.id, receiver, message)
 
 
 def _ids(numbers: Iterable[int]) -> tuple[ReplicaId, ...]:

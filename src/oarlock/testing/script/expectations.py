@@ -61,7 +61,7 @@ class Expectations:
         """They know this leader of their term."""
         self._each(replicas, "leader", lambda raft: raft.leader, leader)
 
-    @phrase("{replicas} follow nobody", "{replicas} follows nobody")
+    @phrase("{replicas} follows nobody")
     def follow_nobody(self, replicas: list[int]) -> None:
         """They know no leader of their term."""
         self._each(replicas, "leader", lambda raft: raft.leader, 0)
@@ -212,19 +212,19 @@ class Expectations:
     @phrase("nothing sent")
     def nothing_sent(self) -> None:
         """Nothing at all is on its way."""
-        if self.cluster.network:
+        if self.cluster.network.on_its_way:
             raise NotAsExpected("something is on its way")
 
     @phrase("sent {messages}")
     def sent(self, wanted: Pattern) -> None:
         """Such a message is on its way."""
-        if len(wanted.among(self.cluster.network)) < wanted.ordinal:
+        if len(wanted.among(self.cluster.network.on_its_way)) < wanted.ordinal:
             raise NotAsExpected("no such message is on its way")
 
     @phrase("not sent {messages}")
     def not_sent(self, wanted: Pattern) -> None:
         """No such message is on its way."""
-        if len(wanted.among(self.cluster.network)) >= wanted.ordinal:
+        if len(wanted.among(self.cluster.network.on_its_way)) >= wanted.ordinal:
             raise NotAsExpected("such a message is on its way")
 
     @phrase("read {word} confirmed at {count}")
@@ -238,14 +238,9 @@ class Expectations:
         self._same(f"how read {name} ended", self._outcome(name).split()[0], "confirmed")
 
     @phrase("read {word} refused {word}")
-    def read_refused_by(self, name: str, error: str) -> None:
+    def read_refused(self, name: str, error: str) -> None:
         """Nothing was read, by this error of ``oarlock.errors``."""
         self._same(f"how read {name} ended", self._outcome(name), f"refused {error}")
-
-    @phrase("read {word} refused")
-    def read_refused(self, name: str) -> None:
-        """Nothing was read."""
-        self._same(f"how read {name} ended", self._outcome(name).split()[0], "refused")
 
     @phrase("read {word} waiting")
     def read_waiting(self, name: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from oarlock.testing.script.cluster import Envelope
 from oarlock.testing.script.errors import CannotBeDone, NotAsExpected, NotUnderstood, Refused, ScenarioFailed
 from oarlock.testing.script.expectations import Expectations, role_of
+from oarlock.testing.script.network import Envelope
 from oarlock.testing.script.phrases import Phrasebook
 from oarlock.testing.script.setup import Setup
 from oarlock.testing.script.steps import Steps
@@ -130,9 +130,9 @@ def _state(steps: Steps) -> list[str]:
             f"{replica.id}: {role_of(raft)}, term {raft.term}, log {terms}, durable {raft.log.durable_index}, "
             f"commit {raft.commit_index}"
         )
-    lines += _listed("on its way", cluster.network)
-    if cluster.held:
-        lines += _listed("held", cluster.held)
+    lines += _listed("on its way", cluster.network.on_its_way)
+    if cluster.network.held:
+        lines += _listed("held", cluster.network.held)
     return lines
 
 

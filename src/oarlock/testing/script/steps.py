@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from oarlock.core.roles import NEVER
 from oarlock.errors import NotExecuted
-from oarlock.testing.script.cluster import Cluster, Envelope
+from oarlock.testing.script.cluster import Cluster
 from oarlock.testing.script.errors import CannotBeDone, Refused
+from oarlock.testing.script.network import Envelope
 from oarlock.testing.script.phrases import phrase
 from oarlock.testing.script.replica import Read
 from oarlock.testing.script.wording import Pattern, message_of, pattern_of
@@ -177,17 +178,17 @@ class Steps:
     @phrase("partition {sides}")
     def partition(self, sides: list[list[int]]) -> None:
         """Nothing passes between the sides; what is on its way there is lost."""
-        self.cluster.partition(*sides)
+        self.cluster.network.partition(*sides)
 
     @phrase("cut {replica}→{replica}")
     def cut(self, sender: int, receiver: int) -> None:
         """Nothing passes in this direction."""
-        self.cluster.cut(sender, receiver)
+        self.cluster.network.cut(sender, receiver)
 
     @phrase("heal")
     def heal(self) -> None:
         """Every link works again."""
-        self.cluster.heal()
+        self.cluster.network.heal()
 
     @phrase("reconnect {replica} {replica}")
     def reconnect(self, one: int, other: int) -> None:
@@ -220,7 +221,7 @@ class Steps:
     @phrase("deliver {messages}")
     def deliver(self, wanted: Pattern) -> None:
         """The oldest such message arrives."""
-        envelope = self._one(wanted, self.cluster.network, "on its way")
+        envelope = self._one(wanted, self.cluster.network.on_its_way, "on its way")
         self._running(envelope.receiver)
         if self.cluster[envelope.receiver].paused:
             raise CannotBeDone(f"{envelope.receiver} is paused")
@@ -229,47 +230,42 @@ class Steps:
     @phrase("drop all")
     def drop_all(self) -> None:
         """All messages on their way are lost."""
-        self.cluster.drop(self.cluster.network)
+        self.cluster.network.drop(self.cluster.network.on_its_way)
 
     @phrase("drop all {messages}")
     def drop_all_of(self, wanted: Pattern) -> None:
         """All such messages are lost."""
-        self.cluster.drop(wanted.among(self.cluster.network))
+        self.cluster.network.drop(wanted.among(self.cluster.network.on_its_way))
 
     @phrase("drop {messages}")
     def drop(self, wanted: Pattern) -> None:
         """The oldest such message is lost."""
-        self.cluster.drop([self._one(wanted, self.cluster.network, "on its way")])
+        self.cluster.network.drop([self._one(wanted, self.cluster.network.on_its_way, "on its way")])
 
     @phrase("hold all {messages}")
     def hold_all_of(self, wanted: Pattern) -> None:
         """All such messages are delayed, until ``release``: what is cut or connected meanwhile does not stop them."""
-        self.cluster.hold(wanted.among(self.cluster.network))
+        self.cluster.network.hold(wanted.among(self.cluster.network.on_its_way))
 
     @phrase("hold {messages}")
     def hold(self, wanted: Pattern) -> None:
         """The oldest such message is delayed."""
-        self.cluster.hold([self._one(wanted, self.cluster.network, "on its way")])
+        self.cluster.network.hold([self._one(wanted, self.cluster.network.on_its_way, "on its way")])
 
     @phrase("duplicate {messages}")
     def duplicate(self, wanted: Pattern) -> None:
         """A second copy of the oldest such message is delayed, while the first goes on."""
-        self.cluster.duplicate([self._one(wanted, self.cluster.network, "on its way")])
+        self.cluster.network.duplicate([self._one(wanted, self.cluster.network.on_its_way, "on its way")])
 
     @phrase("release all")
     def release_all(self) -> None:
         """All that was delayed is on its way again, behind the others."""
-        self.cluster.release(self.cluster.held)
-
-    @phrase("release all {messages}")
-    def release_all_of(self, wanted: Pattern) -> None:
-        """All such messages are on their way again."""
-        self.cluster.release(wanted.among(self.cluster.held))
+        self.cluster.network.release(self.cluster.network.held)
 
     @phrase("release {messages}")
     def release(self, wanted: Pattern) -> None:
         """The one delayed first of these is on its way again."""
-        self.cluster.release([self._one(wanted, self.cluster.held, "held")])
+        self.cluster.network.release([self._one(wanted, self.cluster.network.held, "held")])
 
     @phrase("inject {replica}→{replica} {step}")
     def inject(self, sender: int, receiver: int, text: str) -> None:

@@ -26,8 +26,8 @@ from oarlock.core.messages import (
     StaleTerm,
     TimeoutNow,
 )
-from oarlock.testing.script.cluster import Envelope
 from oarlock.testing.script.errors import NotUnderstood
+from oarlock.testing.script.network import Envelope
 from oarlock.testing.script.replica import past_entry
 from oarlock.types import Beat, Index, Term
 
