@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from random import Random
 
 import msgspec
@@ -30,15 +31,15 @@ class DiskTroubles(msgspec.Struct):
     slowness: float = 1.0
     failing: bool = False
     """The next write or sync ends with EIO, once."""
-    bitten: int = 0
-    """How many operations suffered so far."""
 
 
 class SimulatedDisk(MemoryDisk):
     """One host's disk, as one process uses it. ``random`` decides durations and what survives."""
 
-    def __init__(self, random: Random, loop: VirtualLoop) -> None:
+    def __init__(self, random: Random, loop: VirtualLoop, bite: Callable[[str], None] = lambda what: None) -> None:
+        """``bite`` is told of every operation that suffers."""
         super().__init__(random)
+        self._bite = bite
         self.troubles = DiskTroubles()
         self._loop = loop
         self._process: Process | None = None
@@ -77,8 +78,15 @@ class SimulatedDisk(MemoryDisk):
             self.flip_bit(path, sector * SECTOR_BYTES * 8 + random.randrange(SECTOR_BYTES * 8))
         return True
 
+    def _take_space(self, bytes_more: int) -> None:
+        try:
+            super()._take_space(bytes_more)
+        except OSError:
+            self._bite("no space on disk")
+            raise
+
     def _new(self) -> SimulatedDisk:
-        other = SimulatedDisk(self._random, self._loop)
+        other = SimulatedDisk(self._random, self._loop, self._bite)
         other.troubles = DiskTroubles(slowness=self.troubles.slowness)
         return other
 
@@ -89,16 +97,16 @@ class SimulatedDisk(MemoryDisk):
         troubles = self.troubles
         low, high = _SYNC_S if operation in _SYNCING else _QUICK_S
         if troubles.slowness != 1.0:
-            troubles.bitten += 1
+            self._bite("disk operation slowed down")
         await self._loop.sleep_in(self._process, self._source, self._random.uniform(low, high) * troubles.slowness)
         while troubles.stalled:
-            troubles.bitten += 1
+            self._bite("disk operation stalled")
             future: asyncio.Future[None] = self._loop.create_future()
             self._held.append(future)
             await future
         if troubles.failing and operation in ("write", "sync"):
             troubles.failing = False
-            troubles.bitten += 1
+            self._bite("disk operation failed")
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._begin(operation, path)
         self._loop.trace.note(self._loop.now, self._source, self.steps)

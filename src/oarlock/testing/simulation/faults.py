@@ -60,6 +60,8 @@ def schedule(profile: Profile, random: Random, until_s: float) -> list[Fault]:
 def begin(cluster: Cluster, fault: Fault) -> None:
     """Let it begin, and see to its end."""
     random = Random(fault.draw)
+    if fault.kind in _NETWORK and len(cluster.hosts) < 2:
+        return
     end = KINDS[fault.kind](cluster, random)
     if end is None:
         return  # it found nobody to hit
@@ -99,41 +101,46 @@ def _partition(cluster: Cluster, random: Random) -> End:
     hosts = list(cluster.hosts)
     random.shuffle(hosts)
     size = random.randint(1, len(hosts) - 1)
-    return _cut(cluster, _paths(hosts[:size], hosts[size:]) + _paths(hosts[size:], hosts[:size]), hosts[:size])
+    return _cut(cluster, hosts[:size], hosts[size:])
 
 
 def _partial_partition(cluster: Cluster, random: Random) -> End:
     one, other = random.sample(cluster.hosts, 2)
-    return _cut(cluster, [(one.address, other.address), (other.address, one.address)], [one, other])
+    return _cut(cluster, [one], [other])
 
 
 def _one_way_partition(cluster: Cluster, random: Random) -> End:
     one = _leader_or_any(cluster, random) or cluster.hosts[0]
     others = [host for host in cluster.hosts if host is not one]
     others = random.sample(others, random.randint(1, len(others)))
-    paths = _paths([one], others) if random.random() < 0.5 else _paths(others, [one])
-    return _cut(cluster, paths, [one])
+    here, there = ([one], others) if random.random() < 0.5 else (others, [one])
+    return _cut(cluster, here, there, one_way=True)
 
 
 def _isolate_leader(cluster: Cluster, random: Random) -> End | None:
     leader = cluster.leader()
     if leader is None:
         return None
-    others = [host for host in cluster.hosts if host is not leader]
-    return _cut(cluster, _paths([leader], others) + _paths(others, [leader]), [leader])
+    return _cut(cluster, [leader], [host for host in cluster.hosts if host is not leader])
 
 
-def _cut(cluster: Cluster, paths: list[Path], who: Sequence[Host]) -> End:
-    cluster.tell(f"cut: {', '.join(f'{one[-1]}→{other[-1]}' for one, other in paths)} ({len(who)} of them)")
+def _cut(cluster: Cluster, ones: Sequence[Host], others: Sequence[Host], one_way: bool = False) -> End:
+    cluster.tell(f"cut: {_ids(ones)} {'→' if one_way else '↔'} {_ids(others)}")
+    paths = _paths(ones, others) + ([] if one_way else _paths(others, ones))
     cluster.wires.cut(paths)
     return lambda: cluster.wires.heal(paths)
 
 
+def _ids(hosts: Sequence[Host]) -> str:
+    return ", ".join(str(host.id) for host in sorted(hosts, key=lambda host: host.id))
+
+
 def _clog(cluster: Cluster, random: Random) -> End:
     one, other = random.sample(cluster.hosts, 2)
-    paths = _paths([one], [other]) if random.random() < 0.5 else _paths([one, other], [one, other])
+    one_way = random.random() < 0.5
+    paths = _paths([one], [other]) if one_way else _paths([one, other], [one, other])
     extra_s = random.choice((0.005, 0.05, 0.3, 1.5))
-    cluster.tell(f"clogged by {extra_s} s: {paths}")
+    cluster.tell(f"clogged by {extra_s:g} s: {one.id} {'→' if one_way else '↔'} {other.id}")
     for path in paths:
         cluster.wires.conditions(path).extra_s += extra_s
 
@@ -148,7 +155,7 @@ def _bad_link(kind: str) -> Callable[[Cluster, Random], End]:
     def fault(cluster: Cluster, random: Random) -> End:
         hosts = random.sample(cluster.hosts, random.randint(2, len(cluster.hosts)))
         paths, rate = _paths(hosts, hosts), random.choice((0.02, 0.1, 0.4))
-        cluster.tell(f"{kind} {rate} between {[host.id for host in hosts]}")
+        cluster.tell(f"{kind} of {rate:.0%} of the frames between {_ids(hosts)}")
         before = {path: getattr(cluster.wires.conditions(path), kind) for path in paths}
         for path in paths:
             setattr(cluster.wires.conditions(path), kind, rate)

@@ -93,7 +93,7 @@ class Host:
         self.address = address(replica)
         self.loop = wires.loop
         self.random = random
-        self.disk = SimulatedDisk(Random(random.random()), self.loop)
+        self.disk = SimulatedDisk(Random(random.random()), self.loop, wires.bite)
         self.clock = HostClock(self.loop, random.uniform(0, 1e6), random.randrange(1 << 42))
         self.process: Process | None = None
         self.node: Node | None = None

@@ -28,6 +28,13 @@ T = TypeVar("T")
 ITERATION_S = (5e-6, 60e-6)
 """How long an iteration of a process keeps it busy: from, to."""
 
+MOST_ITERATIONS = 200_000
+"""Of all processes in a virtual second. A busy cluster takes a few thousand."""
+
+
+class Livelock(AssertionError):
+    """The processes run without end while hardly any time passes."""
+
 
 class Event(NamedTuple):
     """Something that reached a process from outside."""
@@ -187,6 +194,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         if not process.alive or process.paused:
             return
         self.iterations += 1
+        if self.iterations > MOST_ITERATIONS * (1 + self.now):
+            raise Livelock(f"{self.iterations:,} iterations in {self.now:.3f} s, the last of {process.name}")
         random = self._random
         ready = process.ready
         waiting = len(ready)
