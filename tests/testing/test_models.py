@@ -126,7 +126,7 @@ def test_what_a_function_gives_away_holds_at_every_state(name: str, data: st.Dat
         op for op in operations
         if not model.functions[op.function].is_pure(op) and model.functions[op.function].makes(op) is UNTOLD
     ]  # fmt: skip
-    leads = model.leads(wild)
+    leads = model.reach(wild)
     for state in states:
         for operation in wild:
             after = model.step(state, operation)

@@ -40,9 +40,7 @@ from oarlock.testing.functions import (
     Write,
 )
 from oarlock.testing.operation import Operation
-
-Leads = Callable[[State, State], bool]
-"""Whether the operations at hand can lead from one state to another, so far as can be told at a glance."""
+from oarlock.testing.reach import Changing, Counting, Lengthening, Nowhere, Reach, of_text
 
 
 class _Illegal:
@@ -63,7 +61,7 @@ class Model(msgspec.Struct, frozen=True):
     name: str
     initial: Hashable
     functions: Mapping[str, Function]
-    leads: Callable[[Sequence[Operation]], Leads]
+    reach: Callable[[Sequence[Operation]], Reach]
     """From operations whose effect depends on the state, to what any number of them can lead to."""
     normal: Callable[[Operation], Operation] = lambda operation: operation
     """The operation with its values in the form in which they are compared."""
@@ -91,43 +89,6 @@ class Model(msgspec.Struct, frozen=True):
         """What a single copy in this state would return, or ILLEGAL if the operation cannot happen in it."""
         outcome = self.functions[operation.function].run(state, self.normal(operation))
         return ILLEGAL if outcome is None else outcome[0]
-
-
-def _equal(_: Sequence[Operation]) -> Leads:
-    return lambda state, wanted: bool(state == wanted)
-
-
-def _unclear(_: Sequence[Operation]) -> Leads:
-    return lambda state, wanted: True
-
-
-def _string_leads(_: Sequence[Operation]) -> Leads:
-    def leads(state: State, wanted: State) -> bool:
-        return isinstance(wanted, str | bytes) and (state is None or wanted[: len(state)] == state)
-
-    return leads
-
-
-def _counter_leads(wild: Sequence[Operation]) -> Leads:
-    if any((operation.argument or 0) < 0 for operation in wild):
-        return _unclear(wild)
-    return lambda state, wanted: isinstance(wanted, int | float) and bool(state <= wanted)
-
-
-def _set_leads(wild: Sequence[Operation]) -> Leads:
-    added = {operation.argument for operation in wild if operation.function == "add"}
-    removed = {operation.argument for operation in wild if operation.function == "remove"}
-
-    def leads(state: State, wanted: State) -> bool:
-        return isinstance(wanted, frozenset) and wanted - state <= added and state - wanted <= removed
-
-    return leads
-
-
-def _kv_leads(wild: Sequence[Operation]) -> Leads:
-    if all(operation.function == "append" for operation in wild):
-        return _string_leads(wild)
-    return _unclear(wild)
 
 
 def _text(value: Any) -> Any:
@@ -169,19 +130,19 @@ _SWAPS = {"swap": Swap(), "getset": Swap(), "cas": Cas()}
 MODELS: Mapping[str, Model] = {
     model.name: model
     for model in (
-        Model("register", None, {**_READS, **_WRITES}, _equal),
-        Model("cas-register", None, {**_READS, **_WRITES, **_SWAPS}, _equal),
-        Model("append", "", {**_READS, **_WRITES, "append": Append()}, _string_leads),
-        Model("counter", 0, {**_READS, "add": Add(), "increment": Add()}, _counter_leads),
+        Model("register", None, {**_READS, **_WRITES}, Nowhere),
+        Model("cas-register", None, {**_READS, **_WRITES, **_SWAPS}, Nowhere),
+        Model("append", "", {**_READS, **_WRITES, "append": Append()}, Lengthening),
+        Model("counter", 0, {**_READS, "add": Add(), "increment": Add()}, Counting),
         Model(
             "set",
             frozenset(),
             {"read": Read(), "contains": Contains(), "add": SetAdd(), "remove": SetRemove()},
-            _set_leads,
+            Changing,
             _with_set,
         ),
-        Model("queue", (), {"enqueue": Enqueue(), "dequeue": Dequeue()}, _unclear),
-        Model("lock", None, {"acquire": Acquire(), "release": Release()}, _equal),
+        Model("queue", (), {"enqueue": Enqueue(), "dequeue": Dequeue()}, Reach),
+        Model("lock", None, {"acquire": Acquire(), "release": Release()}, Nowhere),
         Model(
             "kv",
             None,
@@ -194,7 +155,7 @@ MODELS: Mapping[str, Model] = {
                 "add": AddToText(),
                 "increment": AddToText(),
             },
-            _kv_leads,
+            of_text,
             _with_text,
         ),
     )

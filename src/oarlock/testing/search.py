@@ -25,9 +25,7 @@ from typing import Any, NamedTuple
 from oarlock.testing.functions import ANYTHING, UNTOLD, State
 from oarlock.testing.models import ILLEGAL, Model
 from oarlock.testing.operation import Operation
-
-EXACT_SOURCES = 200_000
-"""Up to this many pairs of a state that is made and one that is wanted, it is worked out which leads to which."""
+from oarlock.testing.reach import Nowhere
 
 
 class OutOfSteps(Exception):
@@ -107,9 +105,10 @@ class _Search:
         self._unknown_invoked = [op.invoked for op in unknown]
         self._waiting = Counter(self._wants[i] for i in range(self._count) if self._wants[i] is not UNTOLD)
         self._only_wanted = only_wanted
-        self._leads = model.leads(self._wild) if self._wild else _leads_nowhere
-        self._foresees = True
-        self._leads_to = self._find_targets()
+        self._leads = model.reach(self._wild) if self._wild else Nowhere(())
+        targets = self._find_targets()
+        self._foresees = targets is not None
+        self._leads_to = targets or {}
         self._sources = Counter(wanted for i in range(len(everything)) for wanted in self._led_to(i))
         self._next_wanting = self._find_next_wanting()
         self._order: list[int] = []
@@ -137,18 +136,10 @@ class _Search:
             groups.append(numbers.setdefault(what, len(numbers)))
         return groups
 
-    def _find_targets(self) -> dict[State, list[State]]:
+    def _find_targets(self) -> dict[State, list[State]] | None:
         """For each state that some operation makes, the wanted states to which it may lead."""
         made = {self._makes[i] for i in range(len(self._operations)) if not self._pure[i]} - {UNTOLD}
-        if not self._wild:
-            return {state: [state] for state in made}
-        self._foresees = len(made) * len(self._waiting) <= EXACT_SOURCES
-        if not self._foresees:
-            return {}
-        return {
-            state: [wanted for wanted in self._waiting if state == wanted or self._leads(state, wanted)]
-            for state in made
-        }
+        return self._leads.targets(made, self._waiting)
 
     def _led_to(self, i: int) -> Sequence[State]:
         return () if self._pure[i] else self._leads_to.get(self._makes[i], ())
@@ -298,10 +289,6 @@ class _Search:
                 self._waiting[self._wants[i]] += 1
             for wanted in self._led_to(i):
                 self._sources[wanted] += 1
-
-
-def _leads_nowhere(state: State, wanted: State) -> bool:
-    return False
 
 
 def _normal(first: int, beyond: int) -> tuple[int, int]:
