@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from oarlock.core import Config, Raft, ReadConfirmed
 from oarlock.core.membership import encode_configuration
-from oarlock.core.messages import AppendEntries, CoreMessage
+from oarlock.core.messages import CoreMessage
 from oarlock.core.roles import Leader
 from oarlock.testing.script.checks import Checks
 from oarlock.testing.script.errors import CannotBeDone
@@ -119,12 +119,6 @@ class Cluster:
             if not self[replica].leads:
                 self.timeout(replica)
                 self.deliver_all()
-        assert self[replica].leads, f"{replica} did not win"
-
-    def elect_silently(self, replica: int) -> None:
-        """It wins, and its first AppendEntries wait on their way."""
-        self.timeout(replica)
-        self.deliver_all(lambda envelope: not isinstance(envelope.message, AppendEntries))
         assert self[replica].leads, f"{replica} did not win"
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────
