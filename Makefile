@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fuzz format bench bench-etcd bench-crowd bench-reads plots clean
+.PHONY: help install demo test check fuzz mutants format bench bench-etcd bench-crowd bench-reads plots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ fuzz: $(VENV)/.fuzz ## Fuzz every decoder, a million inputs each (FUZZ_INPUTS=n)
 $(VENV)/.fuzz: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $@
+
+mutants: $(STAMP) ## Plant bugs in the product, and see which script or simulated run catches each; ARGS="--help"
+	@$(BIN)/python -m mutants $(ARGS)
 
 format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,241 @@
+"""The log on disk and its recovery: ``storage/``, and ``node/log_writer.py``."""
+
+from mutants.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        name="fsync-skipped",
+        rule="A frame is synced before anybody hears of it.",
+        edits=(
+            Edit(
+                "storage.wal",
+                "await self._file.write_at(self._offset, image, sync=True)",
+                "await self._file.write_at(self._offset, image)",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="vote-frames-unsynced",
+        rule="A frame that holds nothing but a term and a vote is synced like any other.",
+        edits=(
+            Edit(
+                "storage.wal",
+                "await self._file.write_at(self._offset, image, sync=True)",
+                "await self._file.write_at(self._offset, image, sync=bool(entries))",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="two-writes-one-sync",
+        rule="A frame is written only after the one before it was synced.",
+        edits=(
+            Edit(
+                "storage.wal",
+                "await self._file.write_at(self._offset, image, sync=True)",
+                "await self._file.write_at(self._offset, image, sync=self._next_sequence % 2 == 0)",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="durable-before-written",
+        rule="A write is reported durable when it is done, not when it is begun.",
+        edits=(
+            Edit(
+                "node.log_writer",
+                "                await self._wal.append(last.term, last.vote, entries)\n",
+                "",
+            ),
+            Edit(
+                "node.log_writer",
+                "                self._on_durable(last, messages)\n",
+                "                self._on_durable(last, messages)\n"
+                "                await self._wal.append(last.term, last.vote, entries)\n",
+            ),
+        ),
+        tries=("storage", "process"),
+    ),
+    Bug(
+        name="failed-fsync-retried",
+        rule="An fsync that failed is final: one that succeeds after it proves nothing.",
+        edits=(
+            Edit(
+                "storage.wal",
+                "        await self._file.write_at(self._offset, image, sync=True)\n",
+                "        await self._file.write_at(self._offset, image)\n"
+                "        try:\n            await self._file.sync()\n"
+                "        except OSError:\n            await self._file.sync()\n",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="disk-error-swallowed",
+        rule="Any error of the disk stops the replica.",
+        edits=(
+            Edit(
+                "node.log_writer",
+                "                await self._wal.append(last.term, last.vote, entries)\n",
+                "                try:\n                    await self._wal.append(last.term, last.vote, entries)\n"
+                "                except Exception:\n                    pass\n",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="gathered-writes-collide",
+        rule="Of several writes gathered into one frame a later one overwrites from its first index on.",
+        edits=(Edit("node.log_writer", "                del merged[max(keep, 0) :]\n", "                del keep\n"),),
+        tries=("storage",),
+    ),
+    Bug(
+        name="vote-not-recovered",
+        rule="The vote of the current term is read back from the last frame.",
+        edits=(
+            Edit(
+                "storage.replay",
+                "self.term, self.vote = frame.term, frame.vote",
+                "self.term, self.vote = frame.term, ReplicaId(0)",
+            ),
+        ),
+        tries=("process",),
+    ),
+    Bug(
+        name="term-not-recovered",
+        rule="The current term is read back from the last frame, not from the last entry.",
+        edits=(
+            Edit(
+                "storage.replay",
+                "        self.term, self.vote = frame.term, frame.vote\n",
+                "        self.term, self.vote = self.entries[-1].term if self.entries else self.term, frame.vote\n",
+            ),
+        ),
+        tries=("process",),
+    ),
+    Bug(
+        name="vote-lost-at-a-new-segment",
+        rule="A segment's header restates the term and the vote, since old segments can go.",
+        edits=(Edit("storage.recovery", "        vote=replay.vote,\n", "        vote=newest.vote,\n"),),
+        tries=("process",),
+    ),
+    Bug(
+        name="frames-not-replaced",
+        rule="A frame's entries replace what stood from their first index on.",
+        edits=(
+            Edit(
+                "storage.replay",
+                "self.entries[frame.first_index - 1 :] = frame.entries()",
+                "self.entries[frame.first_index - 1 : frame.last_index] = frame.entries()",
+            ),
+        ),
+        tries=("network", "storage"),
+    ),
+    Bug(
+        name="frame-checksum-unchecked",
+        rule="A frame whose payload does not match its checksum is not believed.",
+        edits=(Edit("storage.frame", "if crc32c(payload) != header.payload_crc:", "if False:"),),
+        tries=("storage",),
+    ),
+    Bug(
+        name="header-checksum-unchecked",
+        rule="A frame's header has a checksum of its own, which ties it to its directory and segment.",
+        edits=(
+            Edit(
+                "storage.frame",
+                "if _CRC.unpack_from(data, _FIELDS.size) != (crc32c(data[: _FIELDS.size], salt),):",
+                "if False:",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="damage-taken-for-a-tear",
+        rule="Only a write that never finished is dropped; any other damage of the last frame is corruption.",
+        edits=(
+            Edit(
+                "storage.replay",
+                "if found.fault is Fault.DAMAGED or (",
+                "if (",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="damage-in-the-middle-taken-for-the-end",
+        rule="A valid header with a higher sequence proves that damage before it is no torn tail.",
+        edits=(
+            Edit("storage.replay", "if later_header(beyond, header_salt, self.next_sequence):", "if False:"),
+            Edit("storage.replay", "if found.fault is Fault.DAMAGED or (", "if ("),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="torn-tail-refused",
+        rule="A torn frame was never acknowledged: the replica drops it and starts.",
+        edits=(Edit("storage.replay", "if found.fault is Fault.DAMAGED or (", "if found.fault is Fault.TORN or ("),),
+        tries=("storage",),
+    ),
+    Bug(
+        name="segment-named-but-not-for-long",
+        rule="A segment gets frames once its name is durable.",
+        edits=(
+            Edit(
+                "storage.wal",
+                "        await self._disk.sync_directory(self._directory)\n",
+                "",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="segment-named-before-its-header",
+        rule="A segment gets its name once its header is durable.",
+        edits=(
+            Edit(
+                "storage.wal",
+                "        await file.write_at(0, image, sync=True)\n",
+                "        await file.write_at(0, image)\n",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="recovered-but-not-for-long",
+        rule="What a recovery wrote has its name durably before the replica takes part in anything.",
+        edits=(
+            Edit(
+                "storage.recovery",
+                '        await disk.rename(temporary, f"{directory}/{segment_name(header.number)}")\n'
+                "        await disk.sync_directory(directory)\n",
+                '        await disk.rename(temporary, f"{directory}/{segment_name(header.number)}")\n',
+            ),
+            Edit(
+                "storage.recovery",
+                "            await file.close()\n    await disk.sync_directory(directory)\n",
+                "            await file.close()\n",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="recovery-trusts-the-page-cache",
+        rule="The last frame may have been read from the page cache: it is written again before anything else.",
+        edits=(
+            Edit("storage.recovery", "    last = replay.last_frame\n", "    last = None\n"),
+            Edit(
+                "storage.replay",
+                "self.before_last = header.previous if is_first else SegmentEnd(header.number, offset)",
+                "self.before_last = SegmentEnd(header.number, offset + frame_bytes(found.payload))",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="boot-not-raised",
+        rule="Each start raises a durable boot counter before the first handshake.",
+        edits=(Edit("storage.recovery", "boot=Boot(newest.boot + 1)", "boot=Boot(newest.boot)"),),
+        tries=("process",),
+    ),
+)

@@ -1,0 +1,148 @@
+"""The turn and what surrounds it: ``node/node.py``, ``applier.py``, ``acquaintance.py``, and time in the log."""
+
+from mutants.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        name="sends-before-the-write",
+        rule="Messages that wait for the disk leave once the write they wait for is done.",
+        edits=(
+            Edit(
+                "node.node",
+                "        self._flush()\n        if ready.persist is not None:\n"
+                "            self._writer.write(ready.persist, ready.messages_after_persist)\n",
+                "        for peer, message in ready.messages_after_persist:\n            self._queue(peer, message)\n"
+                "        self._flush()\n        if ready.persist is not None:\n"
+                "            self._writer.write(ready.persist, [])\n",
+            ),
+        ),
+        tries=("storage", "process"),
+    ),
+    Bug(
+        name="own-entries-remembered-too-long",
+        rule="What a leader encoded itself is forgotten with its leadership: others may stand there then.",
+        edits=(Edit("node.applier", "        self._decoded.clear()\n", "        pass\n"),),
+        tries=("network",),
+    ),
+    Bug(
+        name="applies-from-the-middle",
+        rule="Entries are applied in order, each once, from the first.",
+        edits=(Edit("node.applier", "        for entry in entries:\n", "        for entry in entries[-64:]:\n"),),
+        tries=("process", "storage"),
+    ),
+    Bug(
+        name="result-of-a-neighbour",
+        rule="Each client is told the result of its own command.",
+        edits=(Edit("node.writes", "results if len(groups) == 1 else results[start:end]", "results[: end - start]"),),
+        tries=("calm",),
+    ),
+    Bug(
+        name="unknown-kind-skipped",
+        rule="An entry of a kind that this version does not know stops the replica.",
+        edits=(
+            Edit(
+                "node.applier",
+                "elif entry.kind not in (EntryKind.SENTINEL, EntryKind.CONFIGURATION):",
+                "elif False:",
+            ),
+        ),
+    ),
+    Bug(
+        name="entry-time-of-its-own-clock",
+        rule="The time of an entry is log time, which goes on from what others have heard, and never a machine's.",
+        edits=(
+            Edit(
+                "core.replication",
+                "max(raft.log.last_time_ms, raft.log_time.at(raft.now)), payload)",
+                "int(raft.now * 1000), payload)",
+            ),
+        ),
+        tries=("clocks",),
+    ),
+    Bug(
+        name="log-time-goes-back",
+        rule="Log time never goes back along the log.",
+        edits=(
+            Edit(
+                "core.replication",
+                "max(raft.log.last_time_ms, raft.log_time.at(raft.now)), payload)",
+                "raft.log_time.at(raft.now), payload)",
+            ),
+            Edit("core.replication", "    raft.log_time.heard(message.time_ms, raft.now)\n", ""),
+            Edit("core.election", "    raft.log_time.heard(message.time_ms, raft.now)\n", ""),
+        ),
+        tries=("clocks", "process"),
+    ),
+    Bug(
+        name="idle-time-lost-in-a-failover",
+        rule="The time that passed before a failover counts: every replica goes on from what it has heard.",
+        edits=(Edit("core.replication", "    raft.log_time.heard(message.time_ms, raft.now)\n", ""),),
+        tries=("clocks", "process"),
+    ),
+    Bug(
+        name="votes-without-time",
+        rule="A new leader goes on from the highest log time of those who voted for it.",
+        edits=(Edit("core.election", "    raft.log_time.heard(message.time_ms, raft.now)\n", ""),),
+        tries=("clocks", "process"),
+    ),
+    Bug(
+        name="no-clock-entries",
+        rule="When a key is due, the leader appends an entry that tells all replicas so.",
+        edits=(Edit("node.node", "        self._propose_time(now)\n", ""),),
+        tries=("calm",),
+    ),
+    Bug(
+        name="hello-of-the-core",
+        rule="Only what is durable may stand in a replica's hello.",
+        edits=(
+            Edit(
+                "node.node",
+                "term, last_index, last_term = self._writer.durable",
+                "last_index, last_term = self._raft.log.last_index, self._raft.log.last_term\n"
+                "        term = self._writer.durable.term",
+            ),
+        ),
+        tries=("storage",),
+    ),
+    Bug(
+        name="honest-replica-refused",
+        rule="A replica whose acknowledged suffix a new leader replaced has a newer term, and is not refused.",
+        edits=(
+            Edit(
+                "node.acquaintance",
+                "if hello.durable_term < term or (hello.durable_term == term and hello.last_index < index):",
+                "if hello.last_index < index:",
+            ),
+            Edit(
+                "node.acquaintance",
+                "self._promised[peer] = max(self._promised.get(peer, (Term(0), Index(0))), (term, index))",
+                "self._promised[peer] = (term, max(self._promised.get(peer, (term, index))[1], index))",
+            ),
+        ),
+        tries=("network", "process"),
+    ),
+    Bug(
+        name="past-unexamined",
+        rule="A replica that has lost its past is refused.",
+        edits=(
+            Edit(
+                "node.acquaintance",
+                "if hello.durable_term < term or (hello.durable_term == term and hello.last_index < index):",
+                "if False:",
+            ),
+        ),
+        tries=("process",),
+    ),
+    Bug(
+        name="another-incarnation-welcome",
+        rule="A member with another incarnation than it had when the cluster formed is refused.",
+        edits=(
+            Edit(
+                "node.acquaintance",
+                "if member.incarnation and member.incarnation != hello.incarnation:",
+                "if False:",
+            ),
+        ),
+        tries=("process",),
+    ),
+)
