@@ -119,6 +119,8 @@ class Habits:
         self.pause_s = random.choice((0.1, 0.3, 0.6, 1.0))
         self.pipelines = random.random() < 0.3
         self.sequence = 0
+        self.last_read: dict[bytes, bytes] = {}
+        """What the client saw last under a key, which may be there still."""
 
     def unique(self) -> bytes:
         """A value that nobody has written or will write."""
@@ -146,10 +148,9 @@ class Habits:
             value = self.unique()
             return (b"GETSET", self.key(b"r"), value), value, "swap", value
         if choice < 0.43:
-            # It was set to this by somebody, with luck.
-            old = b"%d.%d" % (random.randrange(1, self.number + 3), random.randrange(1, self.sequence + 2))
-            value = self.unique()
-            return (b"CAS", self.key(b"r"), old, value), value, "cas", (old, value)
+            key, value = self.key(b"r"), self.unique()
+            old = self.last_read.get(key) or b"never"
+            return (b"CAS", key, old, value), value, "cas", (old, value)
         if choice < 0.53:
             value = self.unique() + b";"
             return (b"APPEND", self.key(b"a"), value), value, "append", value
@@ -328,4 +329,6 @@ class Client:
             outcome = "unknown"
         elif isinstance(reply, str) and reply.startswith("-EXECABORT"):
             outcome = "failed"
+        elif call.request[0] == b"GET" and reply is not None:
+            self._habits.last_read[call.request[1]] = reply
         self._record.end(call, outcome, reply, self._loop.now)

@@ -41,7 +41,8 @@ class Profile(msgspec.Struct, frozen=True):
 
     rates: Mapping[str, float]
     """How often each kind begins in a minute, about."""
-    lasts_s: tuple[float, float] = (0.05, 4.0)
+    lasts_s: tuple[float, float] = (0.05, 8.0)
+    """From, to; short ones are as likely as long ones."""
 
 
 def schedule(profile: Profile, random: Random, until_s: float) -> list[Fault]:
@@ -335,6 +336,14 @@ def _drift(cluster: Cluster, random: Random) -> End:
     return lambda: host.clock.set_rate(1.0)
 
 
+def _clock_jump(cluster: Cluster, random: Random) -> End:
+    host = random.choice(cluster.hosts)
+    seconds = random.choice((0.2, 1.0, 5.0))
+    host.clock.jump(seconds)
+    cluster.tell(f"the clock of replica {host.id} jumps ahead by {seconds:g} s")
+    return _nothing
+
+
 def _wall_jump(cluster: Cluster, random: Random) -> End:
     host = random.choice(cluster.hosts)
     host.clock.wall_offset_ms += random.choice((-(10**12), -3600_000, 3600_000, 10**12))
@@ -376,6 +385,7 @@ KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
     "full disk": _disk_full,
     "damaged sector": _damage,
     "drifting clock": _drift,
+    "jump of the clock": _clock_jump,
     "jump of the time of day": _wall_jump,
     "burst of clients": _burst,
 }
@@ -389,7 +399,10 @@ _STORAGE = {
     "power loss": 8, "power loss of some": 4, "power loss of all": 3, "disk stall": 6, "slow disk": 4, "disk error": 4,
     "full disk": 4, "damaged sector": 3, "kill": 6,
 }  # fmt: skip
-_CLOCKS = {"drifting clock": 10, "jump of the time of day": 8, "pause": 6, "kill": 4, "isolated leader": 5}
+_CLOCKS = {
+    "drifting clock": 10, "jump of the clock": 4, "jump of the time of day": 6, "pause": 6, "kill": 4,
+    "isolated leader": 5,
+}  # fmt: skip
 
 PROFILES: dict[str, Profile] = {
     "calm": Profile({"burst of clients": 4}),

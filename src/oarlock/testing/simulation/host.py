@@ -44,6 +44,10 @@ class HostClock:
         """Seconds of this clock in a second, from now on."""
         self._at, self._then, self._rate = self.monotonic_s(), self._loop.now, rate
 
+    def jump(self, seconds: float) -> None:
+        """Go ahead at once, as the clock of a virtual machine does that was moved."""
+        self._at += seconds
+
     def monotonic_s(self) -> float:
         return self._at + (self._loop.now - self._then) * self._rate
 
