@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from types import GeneratorType
 from typing import Any
 
 import msgspec
 
 from oarlock.state_machine import Position, StateMachine
+from oarlock.testing.simulation.contents import difference
 from oarlock.testing.simulation.record import Call, Record
 from oarlock.testing.simulation.subject import Subject
 from oarlock.types import Command, Index
@@ -43,7 +45,8 @@ class History:
         self.applied: list[Applied] = []
         self._record = record
         self._subject = subject
-        self._digests: dict[Index, object] = {}
+        self.digests: dict[Index, object] = {}
+        """Of the state after an index, for some indexes."""
 
     def observed(self, machine: StateMachine, who: str) -> StateMachine:
         """The machine, watched."""
@@ -53,10 +56,14 @@ class History:
         if cursor < len(self.applied):
             known = self.applied[cursor]
             if known.at != at or known.command != command:
-                raise Divergence(f"{who} applies {command!r:.200} at {at}; another applied {known!r:.300} in its place")
-            if known.result != result:
                 raise Divergence(
-                    f"{who} applied {command!r:.200} at {at} with {result!r:.200}, others {known.result!r:.200}"
+                    f"{who} applies {self._shown(command)} at {_place(at)}; another applied "
+                    f"{self._shown(known.command)} at {_place(known.at)} in its place"
+                )
+            if self.differ(known.result, result):
+                raise Divergence(
+                    f"{who} applied {self._shown(command)} at {_place(at)} with {result!r:.200}, others with "
+                    f"{known.result!r:.200}"
                 )
             return
         self.applied.append(Applied(at, command, result))
@@ -67,14 +74,28 @@ class History:
             call = calls.get(marker)
             if call is not None:
                 if call.position is not None:
-                    raise Divergence(f"applied twice, at {self.applied[call.position].at} and at {at}: {call}")
+                    raise Divergence(
+                        f"applied twice, at {_place(self.applied[call.position].at)} and at {_place(at)}: {call}"
+                    )
                 call.position = cursor
+
+    def differ(self, one: Any, other: Any) -> bool:
+        """Whether two results are different to clients."""
+        return bool(one != other and self._subject.told(one) != self._subject.told(other))
+
+    def _shown(self, command: Command | None) -> str:
+        return "nothing" if command is None else f"{self._subject.command(command)!r:.200}"
 
     def compare_digest(self, machine: StateMachine, index: Index, who: str) -> None:
         """Equal applied index, equal state."""
         digest = self._subject.digest(machine)
-        if self._digests.setdefault(index, digest) != digest:
-            raise Divergence(f"the state of {who} at index {index} is not that of another replica at that index")
+        known = self.digests.setdefault(index, digest)
+        if known != digest:
+            where = difference(digest, known)
+            raise Divergence(
+                f"the state of {who} at index {index} is not that of another replica at that index"
+                f"{where and f': {where}'}"
+            )
 
     def violations(self) -> list[str]:
         """What the clients were told that is not true."""
@@ -82,7 +103,10 @@ class History:
         problems = _fates(calls)
         updates = sorted((call for call in calls if call.position is not None), key=lambda call: call.position or 0)
         problems += _against_real_time(updates)
-        problems += _Replay(self.applied, calls, updates, self._subject).problems()
+        try:
+            problems += _Replay(self, calls, updates, self._subject).problems()
+        except Divergence as wrong:
+            problems.append(f"replaying what was applied: {wrong}")
         return problems
 
 
@@ -107,21 +131,30 @@ class _Observed:
         history, who = self._history, self._who
         if at.index != self._index:
             if at.index < self._index or at.time_ms < self._time_ms:
-                raise Divergence(f"{who} applies {at} after index {self._index} and {self._time_ms} ms")
+                raise Divergence(f"{who} applies {_place(at)} after index {self._index} and {self._time_ms} ms")
             if self._index and self._index % DIGEST_EVERY == 0:
                 history.compare_digest(self._machine, self._index, who)
             self._index, self._time_ms = at.index, at.time_ms
-        results = self._machine.apply([history._subject.command(command) for command in commands], at)
+        results = self._machine.apply(tuple(map(history._subject.command, commands)), at)
         if not commands:
             history._note(self._cursor, at, None, None, who)
             self._cursor += 1
-        for command, result in zip(commands, results, strict=True):
+        for command, result in zip(commands, results, strict=False):  # the node counts them
             history._note(self._cursor, at, command, result, who)
             self._cursor += 1
         return results
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         return self._machine.query(queries, at)
+
+
+def unobserved(machine: StateMachine) -> StateMachine:
+    """The machine itself, should this be one that is watched."""
+    return machine._machine if isinstance(machine, _Observed) else machine
+
+
+def _place(at: Position) -> str:
+    return f"index {at.index} ({at.time_ms} ms)"
 
 
 def _fates(calls: Iterable[Call]) -> list[str]:
@@ -155,12 +188,13 @@ class _Replay:
 
     def __init__(
         self,
-        applied: Sequence[Applied],
+        history: History,
         calls: Sequence[Call],
         updates: Sequence[Call],
         subject: Subject,
     ) -> None:
-        self._applied = applied
+        self._history = history
+        self._applied = history.applied
         self._subject = subject
         self._machine = subject.machine()
         self._told = subject.told
@@ -222,16 +256,17 @@ class _Replay:
         call = self._by_position.get(position)
         if call is not None and call.unchanged is not None and call.outcome == "ok" and call.result is not None:
             query, read = call.unchanged
-            (now,) = self._machine.query([query], applied.at)
-            if self._told(now) != read.result:
+            now = self._answer(query, applied.at)
+            if now != read.result:
                 return f"executed although what it watched had changed from {read.result!r:.80} to {now!r:.80}: {call}"
         if applied.command is None:
             self._machine.apply((), applied.at)
             return ""
         (result,) = self._machine.apply((self._subject.command(applied.command),), applied.at)
-        if result != applied.result:
+        if self._history.differ(result, applied.result):
             return (
-                f"replaying {applied.command!r:.200} at {applied.at} gives {result!r:.80}, not {applied.result!r:.80}"
+                f"applying one command after another, {self._subject.command(applied.command)!r:.200} at "
+                f"{_place(applied.at)} gives {result!r:.80}, but it gave {applied.result!r:.80}"
             )
         if call is not None and call.outcome == "ok" and call.result != self._told(result):
             return f"told {call.result!r:.80}, but it did {result!r:.80}: {call}"
@@ -266,8 +301,17 @@ class _Replay:
         return read.invoked < self._reads[self._first_open].completed
 
     def _is_true(self, read: Call, at: Position) -> bool:
-        (answer,) = self._machine.query([read.query], at)
-        return bool(self._told(answer) == read.result)
+        return bool(self._answer(read.query, at) == read.result)
+
+    def _answer(self, query: Any, at: Position) -> Any:
+        """What a client is told now. Of an answer that is given in steps, all of them."""
+        (answer,) = self._machine.query([query], at)
+        while isinstance(answer, GeneratorType):
+            try:
+                next(answer)
+            except StopIteration as finished:
+                answer = finished.value
+        return self._told(answer)
 
     def _sentence(self, read: Call) -> str:
         first, last = self._bounds[id(read)]

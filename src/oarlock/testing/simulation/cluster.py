@@ -9,7 +9,7 @@ from oarlock.core.config import Config
 from oarlock.errors import InvariantViolated, ReplicaRefused, StartupError
 from oarlock.node.node import Node
 from oarlock.state_machine import StateMachine
-from oarlock.testing.simulation.applied import History
+from oarlock.testing.simulation.applied import Divergence, History
 from oarlock.testing.simulation.host import RAFT_PORT, Host, address
 from oarlock.testing.simulation.loop import VirtualLoop
 from oarlock.testing.simulation.network import Wires
@@ -93,6 +93,9 @@ class Cluster:
             self.violated(str(broken))
 
     def failed(self, host: Host, error: BaseException) -> None:
+        if isinstance(error.__cause__, Divergence):
+            self.violated(str(error.__cause__))
+            return
         text = str(error)
         of_disk = "disk" in text or "writing the log" in text or "no room" in text
         failing = host.disk_failed or host.disk.capacity_bytes is not None

@@ -9,327 +9,185 @@ result must be that of one copy that executes one command after another, and err
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-import os
-from collections.abc import Awaitable, Callable, Hashable, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from copy import deepcopy
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from oarlock.errors import NotExecuted, OarlockError, OutcomeUnknown, Unavailable
+import msgspec
+
 from oarlock.node.node import Node
-from oarlock.state_machine import StateMachine
+from oarlock.state_machine import Position, StateMachine
+from oarlock.testing.simulation.applied import Divergence, unobserved
+from oarlock.testing.simulation.contents import contents
 from oarlock.testing.simulation.host import Host, Served
-from oarlock.testing.simulation.loop import Process
-from oarlock.testing.simulation.record import Call
-from oarlock.testing.simulation.run import Plan, Verdict, run
-from oarlock.testing.simulation.shrink import shrunk
-from oarlock.testing.simulation.subject import PATIENCE_S
+from oarlock.testing.simulation.session import Person, Use, unmarked
 from oarlock.types import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from oarlock.testing.simulation.cluster import Cluster
 
-Use: TypeAlias = "Callable[[Session, Random], Awaitable[None]]"
-"""One thing that a client does: it proposes and reads, a few times at most, and returns."""
-
-_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+STATE_CHECKED_EVERY = 8
+"""Of so many calls of ``query``, one is checked for having changed the state."""
 
 
-class SimulationFailed(AssertionError):
-    """A run went wrong. The message says what, under which seed, and with which faults."""
-
-    def __init__(self, message: str, verdict: Verdict) -> None:
-        super().__init__(message)
-        self.verdict = verdict
+class MachineAtFault(Divergence):
+    """The state machine broke its contract, whatever the others did."""
 
 
-def simulate(
-    machine: Callable[[], StateMachine],
-    use: Use,
-    *,
-    seeds: Iterable[int] = range(20),
-    replicas: int = 3,
-    profile: str = "mixed",
-    seconds: float = 10.0,
-    clients: int = 4,
-    state: Callable[[Any], object] | None = None,
-    invariant: Callable[[Any], None] | None = None,
-    another_hash_seed: bool = True,
-) -> list[Verdict]:
-    """Replicate ``machine()`` in a simulated world of faults, let clients ``use`` it, and judge what became of it.
+class Program(msgspec.Struct, frozen=True):
+    """What a user brings along. Can be sent to another process if its functions stand at the top of a module."""
 
-    ``profile`` names a mix of faults (:data:`~oarlock.testing.simulation.faults.PROFILES`), ``seconds`` are virtual.
-    ``state`` gives what must be equal on replicas that applied the same, by default everything that the machine's
-    attributes hold; ``invariant`` is called with a machine now and then, and raises AssertionError where it is broken.
-    ``another_hash_seed``: carry out the first run once more in a process in which strings hash differently, which finds
-    what depends on the order of a set; ``machine`` and ``use`` must then stand at the top of a module.
-
-    :raises SimulationFailed: with the seed, and the fewest faults with which it still fails.
-    """
-    subject = Library(machine, use, state, invariant)
-    verdicts: list[Verdict] = []
-    for seed in seeds:
-        plan = Plan(seed, profile, replicas, seconds, clients)
-        verdict = run(plan, subject)
-        if not verdict.ok:
-            raise _failure(plan, verdict, subject)
-        if another_hash_seed and not verdicts:
-            other = _run_elsewhere(plan, subject)
-            if other.trace_hash != verdict.trace_hash:
-                raise SimulationFailed(
-                    f"seed {seed} went differently in a process in which strings hash differently: something depends "
-                    "on the order of a set, on id(), or on the process in another way",
-                    other,
-                )
-        verdicts.append(verdict)
-    return verdicts
+    machine: Callable[[], StateMachine]
+    use: Use
+    state: Callable[[Any], object] | None = None
+    invariant: Callable[[Any], None] | None = None
 
 
-def _failure(plan: Plan, verdict: Verdict, subject: Library) -> SimulationFailed:
-    if verdict.vacuous and not verdict.violations:
-        return SimulationFailed(f"seed {plan.seed} proves too little: {verdict.vacuous}", verdict)
-    fewest = shrunk(plan, verdict, subject)
-    last = run(fewest, subject, keep_story=True)
-    lines = [
-        f"seed {plan.seed}: {last.violations[0]}",
-        f"It fails with {len(last.schedule)} of {len(verdict.schedule)} faults:",
-        *(f"  {fault}" for fault in last.schedule),
-        "The end of the story:",
-        *(f"  {line}" for line in last.story[-20:]),
-    ]
-    return SimulationFailed("\n".join(lines), last)
+class Told:
+    """A result as a client sees it: equal to another that holds the same, and shown as it is."""
+
+    def __init__(self, result: Any) -> None:
+        self._contents = contents(result)
+        self._shown = repr(result)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Told) and self._contents == other._contents
+
+    def __repr__(self) -> str:
+        return self._shown
 
 
-def _run_elsewhere(plan: Plan, subject: Library) -> Verdict:
-    with _hash_seed("1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"):
-        pool = multiprocessing.get_context("spawn").Pool(1)
-    with pool:
-        return pool.apply(run, (plan, subject))
+class Outcome(msgspec.Struct, frozen=True):
+    """What one command did."""
 
-
-@contextmanager
-def _hash_seed(seed: str) -> Iterator[None]:
-    before = os.environ.get("PYTHONHASHSEED")
-    os.environ["PYTHONHASHSEED"] = seed
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONHASHSEED"]
-        else:
-            os.environ["PYTHONHASHSEED"] = before
+    index: int
+    command: Command | None
+    shown: str
+    contents: Any
 
 
 class Library:
-    """A :class:`~oarlock.testing.simulation.subject.Subject`: a state machine, and what its clients do."""
+    """A :class:`~oarlock.testing.simulation.subject.Subject`: a state machine, and what its clients do. For one run."""
 
-    def __init__(
-        self,
-        machine: Callable[[], StateMachine],
-        use: Use,
-        state: Callable[[Any], object] | None,
-        invariant: Callable[[Any], None] | None,
-    ) -> None:
-        self.machine = machine
-        self.use = use
-        self._state = state or contents
-        self._invariant = invariant
+    def __init__(self, program: Program) -> None:
+        self.raised: Exception | None = None
+        """What the state machine or ``use`` raised, if that is what went wrong."""
+        self.outcomes: list[Outcome] = []
+        """When the run is over: what was applied, and with what results."""
+        self.states: dict[int, object] = {}
+        """When the run is over: the states after some indexes."""
+        self._program = program
 
-    # A command stands in the log with the mark of its call before it.
+    def machine(self) -> StateMachine:
+        return _Checked(self._program.machine(), self._state_of, self._program.invariant, self._remember)
 
     def command(self, logged: Command) -> Command:
-        assert isinstance(logged, tuple)
-        return logged[1] if logged[0].startswith(b"bytes") else logged[1:]
+        return unmarked(logged)
 
     def markers(self, logged: Command) -> Iterable[Hashable]:
         return (logged[0],)
 
     def told(self, result: Any) -> Any:
-        return result
+        return Told(result)
 
     def digest(self, machine: StateMachine) -> object:
-        inner = getattr(machine, "_machine", machine)
-        if self._invariant is not None:
-            self._invariant(inner)
-        return self._state(inner)
+        checked = unobserved(machine)
+        assert isinstance(checked, _Checked)
+        return self._state_of(checked.machine)
 
     async def serve(self, node: Node, machine: StateMachine, host: Host) -> Served | None:
         return None
 
     def client(self, number: int, cluster: Cluster, random: Random) -> Person:
-        return Person(number, cluster, random, self.use)
+        return Person(number, cluster, random, self._program.use, self._remember)
 
     def judge(self, cluster: Cluster) -> Iterable[str]:
+        self.outcomes = [
+            Outcome(
+                applied.at.index,
+                None if applied.command is None else unmarked(applied.command),
+                repr(applied.result),
+                contents(applied.result),
+            )
+            for applied in cluster.history.applied
+        ]
+        self.states = dict(sorted(cluster.history.digests.items()))
+        for host in cluster.hosts:
+            if host.node is not None:
+                self.states[host.node._raft.applied_index] = cluster.digest_now(host)
         return ()
 
+    def _state_of(self, machine: Any) -> object:
+        return contents(machine if self._program.state is None else self._program.state(machine))
 
-class Session:
-    """How a client reaches the state machine: at one replica after another, as each is there."""
+    def _remember(self, error: Exception) -> None:
+        self.raised = self.raised or error
 
-    def __init__(self, number: int, cluster: Cluster, random: Random, process: Process) -> None:
-        self._number = number
-        self._cluster = cluster
-        self._random = random
-        self._process = process
-        self._source = cluster.wires.new_source()
-        self._host = random.choice(cluster.hosts)
-        self._calls = 0
 
-    async def propose(self, command: Command) -> Any:
-        """As :meth:`oarlock.Node.propose`, at some replica.
+class _Checked:
+    """A state machine held to its contract; what it breaks is said in a sentence."""
 
-        :raises NotExecuted: it was not executed and never will be; safe to retry.
-        :raises OutcomeUnknown: nobody knows, the replica's process may have ended meanwhile.
-        """
-        self._calls += 1
-        mark = b"%b %d.%d" % (b"bytes" if isinstance(command, bytes) else b"tuple", self._number, self._calls)
-        logged = (mark, command) if isinstance(command, bytes) else (mark, *command)
-        return await self._ask(lambda node: node.propose(logged), command, None, mark)
+    def __init__(
+        self,
+        machine: Any,
+        state: Callable[[Any], object],
+        invariant: Callable[[Any], None] | None,
+        raised: Callable[[Exception], None],
+    ) -> None:
+        self.machine = machine
+        self._state = state
+        self._invariant = invariant
+        self._raised = raised
+        self._queried = 0
 
-    async def read(self, query: Any) -> Any:
-        """As :meth:`oarlock.Node.read`, at some replica.
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.machine, name)  # next_due_ms, if it has one
 
-        :raises OarlockError: nothing was read; safe to retry.
-        """
-        return await self._ask(lambda node: node.read(query), query, query, None)
-
-    async def _ask(self, ask: Callable[[Node], Awaitable[Any]], shown: Any, query: Any, marker: bytes | None) -> Any:
-        host = await self._reachable()
-        record, loop = self._cluster.record, self._cluster.loop
-        call = record.begin(Call(self._number, host.id, shown, record.tick(), loop.now, query, marker))
-        answer: asyncio.Future[Any] = loop.create_future()
+    def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
         try:
-            _Errand(self, host, answer).send(ask)
-            result = await self._patiently(answer, host, call)
-        except asyncio.CancelledError:
-            record.end(call, "unknown", None, loop.now)
-            raise
-        except OarlockError as error:
-            record.end(call, "failed" if isinstance(error, NotExecuted) else "unknown", repr(error), loop.now)
-            if self._random.random() < 0.5:
-                self._host = self._random.choice(self._cluster.hosts)
-            raise
-        record.end(call, "ok", result, loop.now)
+            results = self.machine.apply(commands, at)
+        except Exception as error:
+            self._raised(error)
+            raise MachineAtFault(f"apply raised {error!r:.200} at index {at.index}, given {commands!r:.200}") from error
+        self._check_count("apply", results, "results", len(commands), "commands")
+        if self._invariant is not None:
+            try:
+                self._invariant(self.machine)
+            except Exception as error:
+                self._raised(error)
+                broken = str(error) if isinstance(error, AssertionError) else repr(error)
+                raise MachineAtFault(
+                    f"the invariant does not hold after {commands!r:.200} at index {at.index}: {broken or error!r}"
+                ) from error
+        return [_copy(result) for result in results]
+
+    def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
+        self._queried += 1
+        checks = self._queried % STATE_CHECKED_EVERY == 1
+        before = self._state(self.machine) if checks else None
+        try:
+            answers = self.machine.query(queries, at)
+        except Exception as error:
+            self._raised(error)
+            raise MachineAtFault(f"query raised {error!r:.200}, given {queries!r:.200}") from error
+        self._check_count("query", answers, "answers", len(queries), "queries")
+        if checks and self._state(self.machine) != before:
+            raise MachineAtFault(f"query changed the state, given {queries!r:.200}: other replicas do not hear of that")
+        return [_copy(answer) for answer in answers]
+
+    def _check_count(self, method: str, results: Any, what: str, count: int, of_what: str) -> None:
+        if not isinstance(results, Sequence):
+            raise MachineAtFault(f"{method} returned {results!r:.80}, which is no sequence of {what}")
+        if len(results) != count:
+            raise MachineAtFault(f"{method} returned {len(results)} {what} for {count} {of_what}")
+
+
+def _copy(result: Any) -> Any:
+    """A result as it is now, should it be a part of the state that changes later."""
+    if isinstance(result, bytes | str | int | float | None) or hasattr(result, "__next__"):
         return result
-
-    async def _patiently(self, answer: asyncio.Future[Any], host: Host, call: Call) -> Any:
-        life, paused_s = host.lives, host.paused_s
-        while True:
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    return await asyncio.shield(answer)
-            except TimeoutError:
-                if host.running and host.lives == life and not host.paused and host.paused_s == paused_s:
-                    raise AssertionError(f"no answer after {PATIENCE_S:g} s: {call}") from None
-                paused_s = host.paused_s  # the replica cannot know that time has passed
-
-    async def _reachable(self) -> Host:
-        for _ in range(100):
-            if self._host.node is not None and self._host.process is not None:
-                return self._host
-            self._host = self._random.choice(self._cluster.hosts)
-            await asyncio.sleep(self._random.uniform(0, 0.1))
-        raise Unavailable("no replica can be reached")
-
-    def latency_s(self) -> float:
-        """Of one way to a replica."""
-        return self._random.uniform(*self._cluster.wires.latency_s)
-
-    def answered(self, answer: asyncio.Future[Any], result: Any, error: OarlockError | None) -> None:
-        """The answer is on its way."""
-
-        def arrives() -> None:
-            if not answer.done():
-                if error is not None:
-                    answer.set_exception(error)
-                else:
-                    answer.set_result(result)
-
-        self._cluster.loop.after(self.latency_s(), self._process.post, self._source, arrives)
-
-    @property
-    def loop(self) -> Any:
-        return self._cluster.loop
-
-
-class _Errand:
-    """One question, to the replica and back."""
-
-    def __init__(self, session: Session, host: Host, answer: asyncio.Future[Any]) -> None:
-        self._session = session
-        self._answer = answer
-        assert host.process is not None
-        assert host.node is not None
-        self._process, self._node = host.process, host.node
-
-    def send(self, ask: Callable[[Node], Awaitable[Any]]) -> None:
-        self._process.on_death.append(self._lost)
-        self._session.loop.after(self._session.latency_s(), self._arrive, ask)
-
-    def _arrive(self, ask: Callable[[Node], Awaitable[Any]]) -> None:
-        if self._process.alive:
-            self._process.start(self._carry_out(ask))
-
-    async def _carry_out(self, ask: Callable[[Node], Awaitable[Any]]) -> None:
-        try:
-            self._session.answered(self._answer, await ask(self._node), None)
-        except OarlockError as error:
-            self._session.answered(self._answer, None, error)
-        self._process.on_death.remove(self._lost)
-
-    def _lost(self) -> None:
-        self._session.answered(self._answer, None, OutcomeUnknown("the replica's process ended"))
-
-
-class Person:
-    """A client: a :class:`~oarlock.testing.simulation.subject.Participant`."""
-
-    def __init__(self, number: int, cluster: Cluster, random: Random, use: Use) -> None:
-        self.process = cluster.loop.process(f"client {number}")
-        self.stopping = False
-        self.complaints: list[str] = []
-        self._random = random
-        self._pause_s = random.choice((0.02, 0.1, 0.3))
-        self._session = Session(number, cluster, random, self.process)
-        self._use = use
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.process.name
-
-    @property
-    def done(self) -> bool:
-        return self._task is not None and self._task.done()
-
-    def start(self) -> None:
-        self._task = self.process.start(self._run())
-
-    async def _run(self) -> None:
-        while not self.stopping:
-            try:
-                await self._use(self._session, self._random)
-            except OarlockError:
-                pass  # it gave up; what it was told is on record
-            except AssertionError as error:
-                self.complaints.append(f"{self.name}: {error!r}")
-                return
-            await asyncio.sleep(self._random.expovariate(1 / self._pause_s))
-
-
-def contents(value: Any) -> object:
-    """What an object holds, as something that can be compared; the order of a dict or a set does not matter."""
-    if isinstance(value, _ATOMS):
-        return value
-    if isinstance(value, dict):
-        return ("dict", sorted((repr(contents(key)), repr(contents(item))) for key, item in value.items()))
-    if isinstance(value, set | frozenset):
-        return ("set", sorted(repr(contents(item)) for item in value))
-    if isinstance(value, Iterable) and not hasattr(value, "__next__"):
-        return (type(value).__name__, [contents(item) for item in value])
-    names = [*getattr(value, "__dict__", ()), *getattr(type(value), "__slots__", ())]
-    return (type(value).__name__, [(name, contents(getattr(value, name, None))) for name in names])
+    try:
+        return deepcopy(result)
+    except Exception:  # it holds something that nobody can copy
+        return result

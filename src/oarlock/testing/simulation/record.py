@@ -21,9 +21,9 @@ class Call(msgspec.Struct, eq=False):
     """When it was sent, in ticks of the :class:`Record`, which order all calls."""
     invoked_s: float
     query: Any = None
-    """Of a read: what the state machine is asked. None of an update."""
+    """Of a read: what the state machine is asked, which may be None."""
     marker: Hashable = None
-    """Of an update: what it can be told by in the log, where nothing else has it."""
+    """Of an update: what it can be told by in the log, where nothing else has it. A read has none."""
     after: Call | None = None
     """The call before it in its pipeline, which is executed before it although its reply may not be there."""
     unchanged: tuple[Any, Call] | None = None
@@ -42,7 +42,7 @@ class Call(msgspec.Struct, eq=False):
 
     @property
     def is_read(self) -> bool:
-        return self.query is not None
+        return self.marker is None
 
     def __str__(self) -> str:
         return f"client {self.client} at replica {self.replica}: {_shown(self.request)}"
