@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from oarlock.testing.script.errors import CannotBeDone, NotAsExpected, NotUnderstood, Refused, ScenarioFailed
 from oarlock.testing.script.expectations import Expectations, role_of
@@ -11,7 +10,7 @@ from oarlock.testing.script.network import Envelope
 from oarlock.testing.script.phrases import Phrasebook
 from oarlock.testing.script.setup import Setup
 from oarlock.testing.script.steps import Steps
-from oarlock.testing.script.wording import describe
+from oarlock.testing.script.wording import Pattern, describe
 
 SETUP = Phrasebook(Setup)
 STEPS = Phrasebook(Steps)
@@ -40,15 +39,18 @@ class Player:
         self.said: list[str] = []
         self._setup = Setup()
         self._steps: Steps | None = None
-        self._expectations: Expectations | None = None
 
     @property
     def steps(self) -> Steps:
         """The steps, and the cluster that they are done to; the setup ends here."""
         if self._steps is None:
             self._steps = Steps(self._setup.build())
-            self._expectations = Expectations(self._steps.cluster, self._steps.reads)
         return self._steps
+
+    @property
+    def expectations(self) -> Expectations:
+        """What can be expected of that cluster."""
+        return Expectations(self.steps.cluster, self.steps.reads)
 
     def play(self, line: str) -> None:
         """Do what the line says.
@@ -86,21 +88,28 @@ class Player:
     def _do(self, words: str) -> None:
         opening, _, rest = words.partition(" ")
         if self._steps is None and opening in SETUP.openings():
-            _carry_out(SETUP, self._setup, words)
+            method, arguments = SETUP.understand(words)
+            getattr(self._setup, method)(*arguments)
         elif opening == "expect":
-            assert self.steps
-            _carry_out(EXPECTATIONS, self._expectations, rest)
+            self._carry_out(EXPECTATIONS, self.expectations, rest)
         elif opening == "cannot":
             self._expect_refusal(rest)
         else:
-            _carry_out(STEPS, self.steps, words)
+            self._carry_out(STEPS, self.steps, words)
 
     def _expect_refusal(self, words: str) -> None:
         try:
-            _carry_out(STEPS, self.steps, words)
+            self._carry_out(STEPS, self.steps, words)
         except Refused:
             return
         raise NotAsExpected("it was not refused")
+
+    def _carry_out(self, book: Phrasebook, speaker: Steps | Expectations, words: str) -> None:
+        method, arguments = book.understand(words)
+        for argument in arguments:
+            if isinstance(argument, Pattern):  # else a wrong number in ``expect not sent`` would always hold
+                argument.check_ends(speaker.cluster.replicas)
+        getattr(speaker, method)(*arguments)
 
     def _report(self, words: str, error: Exception) -> str:
         what = str(error) if isinstance(error, OURS) else f"{type(error).__name__}: {error}"
@@ -108,11 +117,6 @@ class Player:
         if self._steps and not isinstance(error, NotUnderstood):
             lines += _state(self._steps)
         return "\n    ".join(lines)
-
-
-def _carry_out(book: Phrasebook, speaker: Any, words: str) -> None:
-    method, arguments = book.understand(words)
-    getattr(speaker, method)(*arguments)
 
 
 def _state(steps: Steps) -> list[str]:

@@ -178,11 +178,13 @@ class Steps:
     @phrase("partition {sides}")
     def partition(self, sides: list[list[int]]) -> None:
         """Nothing passes between the sides; what is on its way there is lost."""
+        self._exist(*(replica for side in sides for replica in side))
         self.cluster.network.partition(*sides)
 
     @phrase("cut {replica}→{replica}")
     def cut(self, sender: int, receiver: int) -> None:
         """Nothing passes in this direction."""
+        self._exist(sender, receiver)
         self.cluster.network.cut(sender, receiver)
 
     @phrase("heal")
@@ -274,6 +276,10 @@ class Steps:
         self.cluster.inject(sender, receiver, message_of(pattern_of(f"{sender}→{receiver} {text}")))
 
     # ── the machinery below the vocabulary ───────────────────────────────────────────────────────────────────
+
+    def _exist(self, *replicas: int) -> None:
+        for replica in replicas:
+            assert self.cluster[replica]
 
     def _running(self, replica: int) -> None:
         if not self.cluster[replica].running:

@@ -10,7 +10,7 @@ anything; ``*`` stands for any replica. ``2nd 1→2 append`` is the second oldes
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
@@ -26,7 +26,7 @@ from oarlock.core.messages import (
     StaleTerm,
     TimeoutNow,
 )
-from oarlock.testing.script.errors import NotUnderstood
+from oarlock.testing.script.errors import CannotBeDone, NotUnderstood
 from oarlock.testing.script.network import Envelope
 from oarlock.testing.script.replica import past_entry
 from oarlock.types import Beat, Index, Term
@@ -73,6 +73,15 @@ class Pattern(msgspec.Struct, frozen=True):
             return False
         kind, attributes = attributes_of(envelope.message)
         return self.kind in (None, kind) and self.attributes.items() <= attributes.items()
+
+    def check_ends(self, replicas: Container[int]) -> None:
+        """That there are such replicas.
+
+        :raises CannotBeDone: if there is none of that number.
+        """
+        for end in (self.sender, self.receiver):
+            if end is not None and end not in replicas:
+                raise CannotBeDone(f"there is no replica {end}")
 
     def among(self, envelopes: Iterable[Envelope]) -> list[Envelope]:
         """Those it means, oldest first."""
