@@ -3,6 +3,7 @@
 import doctest
 import random
 from collections.abc import Iterator
+from itertools import permutations
 
 import msgspec
 import pytest
@@ -63,6 +64,13 @@ def verdict(*operations: Operation, model: str = "cas-register") -> str:
 )
 def test_small_histories_of_a_register(operations: list[Operation], linearizable: bool) -> None:
     assert verdict(*operations) == ("linearizable" if linearizable else "illegal")
+
+
+def test_the_same_operations_may_leave_another_state_in_another_order() -> None:
+    enqueued = [Operation("k", "enqueue", value, None, 0, 1 + value) for value in range(3)]
+    for order in permutations(range(3)):
+        dequeued = [Operation("k", "dequeue", None, value, 5 + at, 5.5 + at) for at, value in enumerate(order)]
+        assert verdict(*enqueued, *dequeued, model="queue") == "linearizable"
 
 
 def test_the_documented_example() -> None:

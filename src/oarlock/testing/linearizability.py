@@ -28,6 +28,9 @@ __all__ = ["DEFAULT_BUDGET", "NEVER", "InvalidOperation", "Operation", "Placed",
 DEFAULT_BUDGET = 5_000_000
 """Steps: enough for a hundred thousand operations of fifty clients, and about a minute where it is all used."""
 
+EXPLAINING = 4
+"""How many budgets may be spent on finding where a history that is illegal became so."""
+
 
 class Placed(msgspec.Struct, frozen=True):
     """An operation at its place in an order, and the state after it."""
@@ -118,12 +121,13 @@ def _first_contradiction(
     Every beginning of a linearizable history is linearizable, so a binary search finds it.
     """
     completions = sorted((i for i, op in enumerate(operations) if op.known), key=lambda i: operations[i].completed)
+    steps = Steps(EXPLAINING * budget)
     legal, illegal = 0, len(completions)
     best: Sequence[Operation] = ()
     try:
         while illegal - legal > 1:
             middle = (legal + illegal) // 2
-            order = _order_of_beginning(operations, completions[:middle], model, Steps(budget))
+            order = _order_of_beginning(operations, completions[:middle], model, steps)
             if order is None:
                 illegal = middle
             else:

@@ -20,7 +20,8 @@ LISTED = 40
 """The last places of the order that are listed at once."""
 NARROW_PX, WIDE_PX = 34, 84
 """The width of a column, if there are many of them and if there are few."""
-FEW_COLUMNS = 24
+WIDTH_PX = 2_500
+"""As far as possible the whole time line is about this wide, or less."""
 ROW_PX = 46
 MOST_ROWS = 64
 """With more processes than this they share rows, and each bar names its own."""
@@ -98,7 +99,7 @@ class _Timeline:
         self._window = window
         moments = {op.invoked for op in window} | {op.completed for op in window if op.known}
         self._columns = {at: column for column, at in enumerate(sorted(moments))}
-        self._column_px = WIDE_PX if len(moments) <= FEW_COLUMNS else NARROW_PX
+        self._column_px = max(NARROW_PX, min(WIDE_PX, WIDTH_PX // max(1, len(moments))))
         self._places = {id(placed.operation): n for n, placed in enumerate(verdict.order, start=1)}
         processes = list(dict.fromkeys(op.process for op in window))
         self._shared = len(processes) > MOST_ROWS
