@@ -166,6 +166,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         finally:
             asyncio._set_running_loop(None)
 
+    def look_for_dead_tasks(self) -> None:
+        """Count as trouble every task that died of an exception which nobody has looked at."""
+        for process in self._processes:
+            for task in process.tasks:
+                if task.done() and not task.cancelled() and task._log_traceback:
+                    error = task.exception()
+                    self.troubles.append(f"{process.name}: a task died of an exception that nobody took: {error!r}")
+
     def end(self) -> None:
         """The end of the world: let go of every process without another word from it."""
         self._over = True
@@ -206,6 +214,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             for _, callback, args in arrived:
                 ready.append(asyncio.Handle(callback, args, self, None))
             waiting = len(ready)
+        # Known before anything runs: what wakes the process meanwhile has to wait as long.
+        process.busy_until = self.now + random.uniform(*ITERATION_S) * process.slowness
         self._current = process
         while waiting and process.alive and not process.paused:
             handle = ready.popleft()
@@ -215,8 +225,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._current = None
         if not process.alive:
             return
-        busy_s = random.uniform(*ITERATION_S) * process.slowness
-        process.busy_until = self.now + busy_s
         if process.after_iteration is not None:
             process.after_iteration()
         if ready or process.arrived:

@@ -180,6 +180,7 @@ def _judge(cluster: Cluster) -> None:
     digests = [cluster.digest_now(host) for host in cluster.hosts if host.node is not None]
     if any(digest != digests[0] for digest in digests):
         cluster.violated("the replicas are at the same index, and their states differ")
+    cluster.loop.look_for_dead_tasks()
     for trouble in cluster.loop.troubles:
         cluster.violated(trouble)
     for client in cluster.clients:
