@@ -79,9 +79,9 @@ def test_what_contradicts_what(history: list[Witnessed | Operation], saying: str
 
 
 def test_reads_are_placed_in_the_order_of_completion_not_of_invocation() -> None:
-    first, second = Witnessed(write("1", 0, 9), 1), Witnessed(write("2", 0, 9), 2)
-    assert not sentence(first, second, read("2", 1, 8), read("1", 2, 3))
-    assert sentence(first, second, read("2", 2, 3), read("1", 4, 5))
+    first, second = Witnessed(write("1", 0, 20), 1), Witnessed(write("2", 0, 20), 2)
+    assert not sentence(first, second, read("2", 1, 10), read("1", 2, 3), read("1", 4, 5))
+    assert sentence(first, second, read("1", 1, 10), read("2", 2, 3), read("1", 4, 5))
 
 
 def test_a_transaction_is_seen_whole_or_not_at_all() -> None:
