@@ -139,9 +139,16 @@ class _Replay:
                     named = "" if part is item.operation or len(item.parts) == 1 else f"{describe(part)} in "
                     return _contradiction(f"{named}{item} stands at position {item.at}, where {there}", item)
                 if after != before:
-                    self._positions.setdefault(part.key, []).append(item.at)
-                    self._states.setdefault(part.key, []).append(after)
+                    self._record(part.key, item.at, after)
         return None
+
+    def _record(self, key: Any, at: int, state: State) -> None:
+        positions, states = self._positions.setdefault(key, []), self._states.setdefault(key, [])
+        if positions and positions[-1] == at:
+            states[-1] = state  # what a transaction left in between was never to be seen
+        else:
+            positions.append(at)
+            states.append(state)
 
     def state(self, key: Any) -> State:
         """The present state of a key."""
@@ -154,9 +161,7 @@ class _Replay:
         version = bisect_right(positions, at) - 1
         while True:
             state = states[version] if version >= 0 else self.model.initial
-            # Within a transaction a key may have several versions; only the last of a position was ever to be seen.
-            visible = version < 0 or version + 1 == len(positions) or positions[version + 1] != positions[version]
-            if visible and self.model.step(state, part) is not ILLEGAL:
+            if self.model.step(state, part) is not ILLEGAL:
                 return at
             version += 1
             if version == len(positions) or positions[version] >= below:
