@@ -107,9 +107,10 @@ class Pair:
         self.do(frm, lambda: notes.transport.write(data))
 
     def do(self, name: str, action: Any) -> None:
-        """Do something in a process, now."""
-        with self.world.loop.acting(self.world.processes[name]):
-            action()
+        """Let a process do something, at once."""
+        done: list[Any] = []
+        self.world.processes[name].post(1, lambda: done.append(action()))
+        assert self.world.loop.run(self.world.loop.now + 1, lambda: done)
 
     def go(self, seconds: float = 1.0) -> None:
         self.world.go(self.world.loop.now + seconds)
