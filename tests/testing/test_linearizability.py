@@ -176,7 +176,15 @@ def test_histories_of_many_clients_at_a_few_hot_keys(seed: int) -> None:
     assert found.culprit == operations[at]
 
 
-def run_of_registers(rng: random.Random, clients: int, keys: int, count: int) -> list[Operation]:
+@pytest.mark.parametrize("seed", range(6))
+def test_histories_in_which_few_values_are_written_over_and_over(seed: int) -> None:
+    operations = run_of_registers(random.Random(seed), clients=6, keys=10, count=600, values=4)
+    assert check(operations, MODELS["register"], budget=50_000).outcome == "linearizable"
+
+
+def run_of_registers(
+    rng: random.Random, clients: int, keys: int, count: int, values: int | None = None
+) -> list[Operation]:
     """What clients of a single copy saw: each operation takes effect at a random moment within its time."""
     calls = []
     free = [rng.random() for _ in range(clients)]
@@ -188,13 +196,14 @@ def run_of_registers(rng: random.Random, clients: int, keys: int, count: int) ->
     state: dict[int, int] = {}
     operations = []
     for _, began, ended, client, key, number in sorted(calls):
+        value = number % (values or count)
         completed = NEVER if rng.random() < 0.02 else ended
         if rng.random() < 0.5:
             operations.append(Operation(key, "read", None, state.get(key), began, completed, client))
         else:
             if completed != NEVER or rng.random() < 0.5:
-                state[key] = number
-            operations.append(Operation(key, "write", number, None, began, completed, client))
+                state[key] = value
+            operations.append(Operation(key, "write", value, None, began, completed, client))
     return sorted(operations, key=lambda op: op.invoked)
 
 
