@@ -59,6 +59,7 @@ def verdict(*operations: Operation, model: str = "cas-register") -> str:
         ([cas(None, 1, True, 0, 1), cas(None, 2, True, 2, 3)], False),
         ([cas(None, 1, True, 0, 1), cas(None, 2, False, 2, 3)], True),
         ([write(1, 0), cas(None, 2, False, 2, 3)], True),
+        ([write(1, 0, 1), write(7, 0, 20), cas(1, 2, None, 5), read(2, 8, 9)], True),
         ([write(1, 0), cas(None, 2, False, 2, 3), read(None, 4, 5)], False),
     ],
 )
