@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-Content: TypeAlias = "str | tuple[str, tuple[tuple[str, Content], ...]]"
-"""An atom as its ``repr``; else the name of a type, and each of its parts with how to get there from the whole."""
+
+class Whole(NamedTuple):
+    """Something with parts."""
+
+    kind: str
+    parts: tuple[tuple[str, Content], ...]
+    """Each with how to get there from the whole."""
+
+
+Content: TypeAlias = str | Whole
+"""An atom as its ``repr``, or else its parts."""
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 _NAMED = (type, FunctionType, BuiltinFunctionType, ModuleType)
@@ -24,17 +33,16 @@ def contents(value: Any) -> Content:
 
 def difference(one: object, other: object, place: str = "") -> str:
     """Where two contents differ first, in words; empty if that cannot be told."""
-    if one == other:
-        return ""
-    if isinstance(one, tuple) and isinstance(other, tuple) and one[0] == other[0]:
-        for (label, part), (other_label, other_part) in zip(one[1], other[1], strict=False):
+    it = place or "it"
+    if isinstance(one, Whole) and isinstance(other, Whole) and one.kind == other.kind:
+        for (label, part), (other_label, other_part) in zip(one.parts, other.parts, strict=False):
             if label != other_label:
-                return f"{place or 'it'} has {label:.60} here, {other_label:.60} there"
+                return f"{it} has {label:.60} here, {other_label:.60} there"
             if part != other_part:
                 return difference(part, other_part, place + label)
-        return f"{place or 'it'} has {len(one[1])} parts here, {len(other[1])} there"
-    if isinstance(one, str | tuple) and isinstance(other, str | tuple):
-        return f"{place or 'it'} is {_brief(one)} here, {_brief(other)} there"
+        return f"{it} has {len(one.parts)} parts here, {len(other.parts)} there"
+    if isinstance(one, str | Whole) and isinstance(other, str | Whole):
+        return f"{it} is {_brief(one)} here, {_brief(other)} there"
     return ""
 
 
@@ -46,7 +54,7 @@ def _contents(value: Any, above: tuple[int, ...]) -> Content:
         return f"<{getattr(value, '__qualname__', value.__name__)}>"
     if id(value) in above:
         return f"<itself, {above[::-1].index(id(value)) + 1} above>"
-    return kind.__name__, tuple(_parts(value, (*above, id(value))))
+    return Whole(kind.__name__, tuple(_parts(value, (*above, id(value)))))
 
 
 def _parts(value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, Content]]:
@@ -95,7 +103,9 @@ def _attributes(attributes: dict[str, Any], above: tuple[int, ...]) -> Iterator[
 
 
 def _text(content: Content) -> str:
-    return content if isinstance(content, str) else f"{content[0]}({', '.join(_text(part) for _, part in content[1])})"
+    if isinstance(content, str):
+        return content
+    return f"{content.kind}({', '.join(_text(part) for _, part in content.parts)})"
 
 
 def _brief(content: Content) -> str:
