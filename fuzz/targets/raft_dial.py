@@ -8,7 +8,7 @@ from fuzz.targets.raft_port import KNOWN, LIMITS, OWN, SEALED, STREAMS, Ear, Wir
 from fuzz.virtual_loop import VirtualLoop
 from oarlock.network.codec import decode_greeting, encode_greeting
 from oarlock.network.connection import Ledger
-from oarlock.network.frames import HEADER_BYTES, MalformedFrame
+from oarlock.network.frames import HEADER_BYTES, MalformedFrame, encode_frame
 from oarlock.network.handshake import review
 from oarlock.network.messages import Hello, Refusal
 from oarlock.network.outbound import OutboundConnection
@@ -45,7 +45,7 @@ class Owner:
 def outcome(stream: bytes) -> tuple[list[str], bool]:
     """The events that a stream should cause, and whether the link should be ended for it."""
     first = next(frames(stream, LIMITS.handshake_frame_bytes), b"")
-    if first == b"" and not stream.startswith(bytes(HEADER_BYTES)):
+    if first == b"" and not stream.startswith(encode_frame(b"")):
         return [], False  # not there yet
     try:
         greeting = decode_greeting(first or b"")

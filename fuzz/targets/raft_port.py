@@ -55,9 +55,9 @@ def frames(stream: bytes, limit_bytes: int) -> Iterator[bytes | None]:
     """The bodies, and None where the stream is malformed: what the decoder should say, said plainly."""
     at = 0
     while at + HEADER_BYTES <= len(stream):
-        length, checksum = struct.unpack_from(">II", stream, at)
+        length, checksum, header_checksum = struct.unpack_from(">III", stream, at)
         body = stream[at + HEADER_BYTES : at + HEADER_BYTES + length]
-        if length > limit_bytes:
+        if crc32c(stream[at : at + 8]) != header_checksum or length > limit_bytes:
             yield None
             return
         if len(body) < length:
@@ -195,7 +195,7 @@ def outcome(stream: bytes) -> Outcome:
     try:
         if first is None:
             raise MalformedFrame
-        if not first and not stream.startswith(bytes(HEADER_BYTES)):
+        if not first and not stream.startswith(encode_frame(b"")):
             return result  # not there yet
         greeting = decode_greeting(first)
     except MalformedFrame:
@@ -280,6 +280,7 @@ STREAMS = [
     *(body + _BETWEEN for body in _BODIES + _GREETINGS),
     _GREETINGS[0] + _BETWEEN + _BODIES[1] + _BETWEEN + _BODIES[0] + _BETWEEN,
     _BODIES[1] + _BETWEEN + _BODIES[13] + _BETWEEN + b"garbage" + _BETWEEN,
+    *(bytes(size) + _BETWEEN + b"behind it" + _BETWEEN for size in (_LIMIT_BYTES, _LIMIT_BYTES + 1)),
 ]
 
 

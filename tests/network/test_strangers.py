@@ -8,7 +8,7 @@ import pytest
 
 from oarlock.network.codec import encode_greeting
 from oarlock.network.complaints import BURST
-from oarlock.network.frames import encode_frame
+from oarlock.network.frames import HEADER_BYTES, encode_frame
 from oarlock.network.links import Limits
 from oarlock.network.messages import Refusal
 
@@ -21,8 +21,8 @@ GARBAGE = {
     "frame of garbage": encode_frame(b"\xc1garbage"),
     "empty frame": encode_frame(b""),
     "bad crc": encode_greeting(hello_of(B))[:-1] + b"\x00",
-    "oversized": (64 * 1024 + 1).to_bytes(4, "big") + bytes(4),
-    "huge": b"\xff" * 8,
+    "oversized": encode_frame(bytes(64 * 1024 + 1))[:HEADER_BYTES],
+    "huge": b"\xff" * HEADER_BYTES,
     "refusal": encode_greeting(Refusal("busy", "")),
     "messages": encode_frame(msgspec.msgpack.encode([ack(1)])),
 }
@@ -50,7 +50,12 @@ def test_garbage_in_place_of_a_hello_costs_one_line_and_the_link(play, complaint
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\xff" * 8, encode_frame(b"\x93\x01\x02\x03"), encode_greeting(hello_of(B)), encode_frame(b"x")[:-1] + b"y"],
+    [
+        b"\xff" * HEADER_BYTES,
+        encode_frame(b"\x93\x01\x02\x03"),
+        encode_greeting(hello_of(B)),
+        encode_frame(b"x")[:-1] + b"y",
+    ],
     ids=["oversized", "no messages", "second hello", "bad crc"],
 )
 def test_garbage_of_a_peer_costs_one_line_and_that_link(play, complaints, garbage):

@@ -1,7 +1,8 @@
 """Frames: how bodies of bytes travel on a stream. Knows nothing of what a body means.
 
-A frame is the body's length (u32), the CRC-32C of the body (u32), both big-endian, and the body. TCP's own checksum
-is 16 bits wide and middleboxes recompute it, so a body is not believed without ours.
+A frame is the body's length, the CRC-32C of the body, the CRC-32C of these two (each a big-endian u32), and the body.
+TCP's own checksum is 16 bits wide and middleboxes recompute it, so nothing is believed without ours. A length least of
+all: a link that waits for the rest of a frame that is not there would take everything, deliver nothing, and never end.
 """
 
 import struct
@@ -11,7 +12,8 @@ from crc32c import crc32c
 
 from oarlock.errors import OarlockError
 
-_HEADER = struct.Struct(">II")
+_FIELDS = struct.Struct(">II")
+_HEADER = struct.Struct(">III")
 HEADER_BYTES = _HEADER.size
 
 
@@ -21,7 +23,8 @@ class MalformedFrame(OarlockError):
 
 def encode_frame(body: bytes) -> bytes:
     """The body as a frame, ready for one ``transport.write``."""
-    return _HEADER.pack(len(body), crc32c(body)) + body
+    fields = _FIELDS.pack(len(body), crc32c(body))
+    return fields + crc32c(fields).to_bytes(4, "big") + body
 
 
 class FrameDecoder:
@@ -41,7 +44,8 @@ class FrameDecoder:
     def feed(self, chunk: bytes) -> Iterator[memoryview]:
         """Yield the body of every frame that the chunk completes. Run the iterator to its end.
 
-        Raises MalformedFrame for a body longer than the limit (before waiting for it), or of a wrong CRC.
+        Raises MalformedFrame for a header that is damaged or tells of a body longer than the limit (before waiting for
+        it), or for a body of a wrong CRC.
         """
         stream: bytes | bytearray = chunk
         if self._kept:
@@ -55,7 +59,9 @@ class FrameDecoder:
         start = 0
         needed = HEADER_BYTES
         while start + HEADER_BYTES <= end:
-            length, checksum = _HEADER.unpack_from(view, start)
+            length, checksum, header_checksum = _HEADER.unpack_from(view, start)
+            if crc32c(view[start : start + _FIELDS.size]) != header_checksum:
+                raise MalformedFrame("the header of a frame has a wrong CRC")
             if length > self.limit_bytes:
                 raise MalformedFrame(f"a frame of {length} bytes exceeds the limit of {self.limit_bytes}")
             needed = HEADER_BYTES + length
