@@ -371,6 +371,7 @@ KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
     "lost frames": _bad_link("loss"),
     "repeated frames": _bad_link("repetition"),
     "overtaking frames": _bad_link("overtaking"),
+    "spoilt frames": _bad_link("spoiling"),
     "kill": _kill,
     "kill of all": _kill_all,
     "clean stop": _stop,
@@ -392,7 +393,7 @@ KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
 
 _NETWORK = {
     "partition": 8, "partial partition": 5, "one-way partition": 6, "isolated leader": 8, "clogged link": 10,
-    "lost frames": 6, "repeated frames": 6, "overtaking frames": 6,
+    "lost frames": 6, "repeated frames": 6, "overtaking frames": 6, "spoilt frames": 4,
 }  # fmt: skip
 _PROCESSES = {"kill": 10, "kill of all": 1, "clean stop": 5, "pause": 8, "slow replica": 5, "burst of clients": 3}
 _STORAGE = {

@@ -6,7 +6,7 @@ power sends nothing, and its peers find out by their own timers. A dial is refus
 listens.
 
 On links between replicas whole frames can be lost, repeated or overtaken besides, although TCP does none of that: the
-core promises to bear it, and some day a link may be something else.
+core promises to bear it, and some day a link may be something else. And bits of them can flip: middleboxes do that.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Conditions(msgspec.Struct):
     loss: float = 0.0
     repetition: float = 0.0
     overtaking: float = 0.0
-    """Chances of a frame between replicas to be lost, to come twice, and to be overtaken by others."""
+    spoiling: float = 0.0
+    """Chances of a frame between replicas to be lost, to come twice, to be overtaken by others, and to have a bit
+    flipped."""
 
 
 class Wires:
@@ -142,6 +144,9 @@ class Wires:
                     self.bite("overtaken")
                     delay_s += random.uniform(0, 0.05)
                     in_order = False
+                if conditions.spoiling and random.random() < conditions.spoiling:
+                    self.bite("spoilt")
+                    item = _with_a_bit_flipped(item, random)
         when = now + delay_s
         if in_order:
             when = end.last_arrival = max(when, end.last_arrival)
@@ -477,6 +482,13 @@ class End(asyncio.Transport):
             self._wires.forget(self)
         if self._protocol is not None:
             asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
+
+
+def _with_a_bit_flipped(data: bytes, random: Random) -> bytes:
+    bit = random.randrange(8 * len(data))
+    spoilt = bytearray(data)
+    spoilt[bit // 8] ^= 1 << bit % 8
+    return bytes(spoilt)
 
 
 def _reset() -> ConnectionResetError:
