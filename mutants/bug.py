@@ -1,5 +1,7 @@
 """What a planted bug is. Imports nothing of the product: a worker must know the bug before any of that is loaded."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 
@@ -22,7 +24,9 @@ class Bug(msgspec.Struct, frozen=True, kw_only=True):
     """The sentence that is not true any more."""
     edits: tuple[Edit, ...]
     tries: tuple[str, ...] = ()
-    """Profiles of faults that are likely to bring it to light: half of the runs are of these."""
+    """Profiles of faults that are likely to bring it to light: every second run is of one of these."""
+    mix: Mapping[str, float] = {}
+    """Or, in place of those, the faults whose coincidence it takes, and how often each begins in a minute."""
     replicas: int = 3
     seconds: float = 20.0
     """Virtual, of each run."""

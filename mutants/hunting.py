@@ -42,7 +42,7 @@ def _hunt(job: Job) -> Report:
             raise
         if last.outcome == "hunting":  # it died
             errors.seek(0)
-            said = errors.read().strip().splitlines()[-1:] or [f"ended with {worker.returncode}"]
-            last.outcome, last.what = "faulty", said[0]
-            print(errors.read(), file=sys.stderr)
+            said = errors.read()
+            last.outcome, last.what = "faulty", f"the worker ended with {worker.returncode}"
+            print(said, file=sys.stderr)
     return last

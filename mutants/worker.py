@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 from types import FrameType
 from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
 
@@ -29,6 +30,8 @@ MISTAKES = (NameError, AttributeError, TypeError, ImportError, SyntaxError)
 """What a bug that is badly written raises: catching that proves nothing. (UnboundLocalError is a NameError.)"""
 LIVENESS = ("not at rest", "no answer after")
 """How the sentences begin that complain of what does not happen, instead of what does."""
+MIX = "mix"
+"""Stands for a profile of a bug's own."""
 
 Outcome = Literal["hunting", "caught", "stalled", "survived", "faulty"]
 """``stalled``: caught by what it keeps from happening. ``faulty``: it is no bug but a mistake of its author's."""
@@ -102,29 +105,33 @@ class Worker:
         self._end("caught", f"script {name}{others}", ": ".join([said[0].partition(": ")[2], *said[1:2]]))
 
     def _simulate(self, seed: int, profile: str) -> None:
+        from oarlock.testing.simulation.faults import Profile, schedule
         from oarlock.testing.simulation.run import Plan, run
 
         self._begin(f"{profile} {seed}")
         plan = Plan(seed, profile, self._bug.replicas, self._bug.seconds)
+        if profile == MIX:
+            faults = schedule(Profile(self._bug.mix), Random(f"faults {seed}"), self._bug.seconds)
+            plan = msgspec.structs.replace(plan, profile="mixed", faults=faults)
         self._report.runs += 1
         verdict = run(plan)
         self._report.vacuous = bool(verdict.vacuous)
         if verdict.violations:
-            self._judge(verdict)
-        elif verdict.vacuous and self._bug.edits and not self._healthy_is_vacuous(plan):
+            self._judge(f"{profile} {seed}", verdict)
+        elif verdict.vacuous and self._bug.edits and not self._healthy_is_vacuous(plan, profile):
             self._end("stalled", f"{profile} {seed}", verdict.vacuous)
 
-    def _judge(self, verdict: Verdict) -> None:
-        by, what = f"{verdict.profile} {verdict.seed}", verdict.violations[0]
+    def _judge(self, by: str, verdict: Verdict) -> None:
+        what = verdict.violations[0]
         if any(f"{mistake.__name__}(" in what for mistake in (*MISTAKES, UnboundLocalError)):
             self._end("faulty", by, what)
         stalled = all(violation.startswith(LIVENESS) for violation in verdict.violations)
         self._end("stalled" if stalled else "caught", by, what)
 
-    def _healthy_is_vacuous(self, plan: Plan) -> bool:
+    def _healthy_is_vacuous(self, plan: Plan, profile: str) -> bool:
         """Whether the same run does too little without the bug, too."""
         healthy = msgspec.structs.replace(self._bug, edits=())
-        job = Job(healthy, 1, scripts=False, first_seed=plan.seed, profile=plan.profile)
+        job = Job(healthy, 1, scripts=False, first_seed=plan.seed, profile=profile)
         lines = subprocess.run(command(job), capture_output=True, check=True).stdout.splitlines()
         return msgspec.json.decode(lines[-1], type=Report).vacuous
 
@@ -156,10 +163,11 @@ def profile_of(bug: Bug, number: int) -> str:
     from oarlock.testing.simulation.faults import PROFILES
 
     everything = list(PROFILES)
-    if not bug.tries:
+    tries = [MIX] if bug.mix else bug.tries
+    if not tries:
         return everything[number % len(everything)]
     if number % 2 == 0:
-        return bug.tries[number // 2 % len(bug.tries)]
+        return tries[number // 2 % len(tries)]
     return everything[number // 2 % len(everything)]
 
 
