@@ -4,6 +4,8 @@ import asyncio
 import importlib.util
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -33,3 +35,16 @@ def load(name: str, directory: Path) -> ModuleType:
 def test_the_counter_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert asyncio.run(load("counter.py", tmp_path).main()) == 30
     assert "the counter stands at 30" in capsys.readouterr().out
+
+
+def test_the_simulator_finds_both_mistakes_and_nothing_else() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "simulated.py"], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stderr == ""
+    clock, belief, neither = done.stdout.split("\n\n")[1::2]
+    assert re.match(r"seed \d+: .* (here, .* there|others with .*)\nIt takes no fault at all\.\n", clock)
+    assert re.match(
+        r"seed \d+: client \d: I was lent the lock, and another has it\nIt takes \d+ of \d+ faults:\n", belief
+    )
+    assert re.match(r"10 runs went well: [\d,]+ calls, [\d,]+ times something was in their way", neither)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Use: TypeAlias = "Callable[[Session, Random], Awaitable[None]]"
 """One thing that a client does: it proposes and reads, a few times at most, and returns."""
 
-PAUSES_S = (0.1, 0.4, 1.0)
+PAUSES_S = (0.2, 0.5, 1.5)
 """How long clients wait on average between two uses; each has one of these for its own."""
 HURRY = 0.1
 """How often a client goes on at once instead, so that there are moments with much to do."""

@@ -114,7 +114,7 @@ def _failure(
     else:
         lines.append("It takes no fault at all.")
     lines.append("The end of the story:")
-    lines += [f"  {line}" for line in last.story[-STORY_LINES:]]
+    lines += [f"  {line if len(line) <= 160 else line[:157] + '...'}" for line in last.story[-STORY_LINES:]]
     lines.append(f"To see this run alone: seeds=[{plan.seed}], and all else as it is.")
     return SimulationFailed("\n".join(lines), last), again.raised
 
