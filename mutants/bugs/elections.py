@@ -210,6 +210,6 @@ BUGS = (
     Bug(
         name="hand-over-to-who-just-started",
         rule="Leadership is not handed to a voter that was just restarted.",
-        edits=(Edit("core.transfer", "        and not progress.restarted\n", ""),),
+        edits=(Edit("core.transfer", "        and not progress.probing\n", ""),),
     ),
 )

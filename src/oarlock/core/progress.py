@@ -29,8 +29,6 @@ class Progress:
         """Highest commit index it was sent."""
         self.awaited = Index(0)
         """It has a client that waits for this index to be committed."""
-        self.restarted = False
-        """It has come back with a new boot and has acknowledged nothing since."""
         self.gone = False
         """Its process is known to be gone, and it has not been heard since."""
 
@@ -66,7 +64,6 @@ class Progress:
             self._inflight_bytes -= self._inflight.popleft()[1]
         if self.probing and match >= self.next - 1:
             self.probing = False
-            self.restarted = False
         return self.match > before
 
     def rejected_is_stale(self, prev_index: Index) -> bool:
@@ -83,8 +80,8 @@ class Progress:
         self._inflight_bytes = 0
 
     def reset(self, next_index: Index) -> None:
-        """It has come back with a new boot: forget what its former life acknowledged, and ask."""
+        """It has come back with a new boot: forget what its former life acknowledged, and ask. Until it answers it is
+        being probed, and so not handed the leadership (``transfer.py``)."""
         self.match = Index(0)
-        self.restarted = True
         self.commit_sent = Index(0)
         self.probe_from(next_index)

@@ -63,12 +63,12 @@ def _readiness(leader: Leader, voter: ReplicaId) -> tuple[Index, float]:
 
 
 def _could_take_over(raft: Raft, leader: Leader, voter: ReplicaId) -> bool:
-    """A voter that answers, is being pipelined to, and was not just restarted."""
+    """A voter that answers, and that is being pipelined to: one that was just restarted is probed until it has
+    acknowledged something in its new life."""
     progress = leader.progress.get(voter)
     return (
         progress is not None
         and not progress.probing
-        and not progress.restarted
         and not progress.gone
         and raft.now - progress.echoed_at < 3 * raft.config.heartbeat_s
     )
