@@ -14,6 +14,7 @@ from oarlock.testing.simulation.host import RAFT_PORT, Host, address
 from oarlock.testing.simulation.loop import VirtualLoop
 from oarlock.testing.simulation.network import Wires
 from oarlock.testing.simulation.record import Record
+from oarlock.testing.simulation.recovered import Recovered
 from oarlock.testing.simulation.safety import Safety
 from oarlock.testing.simulation.subject import Participant, Subject
 from oarlock.testing.simulation.trace import Trace
@@ -31,6 +32,7 @@ class Cluster:
         self.record = Record()
         self.history = History(self.record, subject)
         self.safety = Safety()
+        self._recovered = Recovered()
         self.violations: list[str] = []
         self.clients: list[Participant] = []
         self._random = random
@@ -89,6 +91,7 @@ class Cluster:
     def stepped(self, host: Host) -> None:
         try:
             self.safety.stepped(host)
+            self._recovered.stepped(host)
         except InvariantViolated as broken:
             self.violated(str(broken))
 

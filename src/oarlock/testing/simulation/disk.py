@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -30,7 +30,9 @@ class DiskTroubles(msgspec.Struct):
     """Nothing finishes."""
     slowness: float = 1.0
     failing: bool = False
-    """The next write or sync ends with EIO, once."""
+    """The next write or sync ends with EIO, once;"""
+    failing_in: Sequence[str] = ("write", "sync")
+    """or the next of only one of them."""
 
 
 class SimulatedDisk(MemoryDisk):
@@ -104,7 +106,7 @@ class SimulatedDisk(MemoryDisk):
             future: asyncio.Future[None] = self._loop.create_future()
             self._held.append(future)
             await future
-        if troubles.failing and operation in ("write", "sync"):
+        if troubles.failing and operation in troubles.failing_in:
             troubles.failing = False
             self._bite("disk operation failed")
             raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -281,7 +281,7 @@ def _disk_error(cluster: Cluster, random: Random) -> End | None:
     if host is None:
         return None
     disk = host.disk
-    disk.troubles.failing = True
+    disk.troubles.failing, disk.troubles.failing_in = True, (random.choice(("write", "sync")),)
     host.disk_failed = True
     cluster.tell(f"the next write or sync of replica {host.id} fails")
 
