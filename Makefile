@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fuzz mutants format bench bench-etcd bench-crowd bench-reads plots clean
+.PHONY: help install demo test check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads plots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
+
+simulate: $(STAMP) ## Two thousand simulated clusters under faults; ARGS="--help" lists the options
+	@$(BIN)/oarlock simulate --seeds 0..1999 --jobs 2 $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## Fuzz every decoder, a million inputs each (FUZZ_INPUTS=n); ARGS="--help" lists the options
 	@$(BIN)/python -m fuzz --inputs $(FUZZ_INPUTS) $(ARGS)
