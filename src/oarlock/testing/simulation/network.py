@@ -162,25 +162,37 @@ class Wires:
         if not end.stalled and not self._is_blocked(end.path):
             self._deliver(end, item)
             return
-        if not end.stalled:
-            end.stalls += 1
-            self.bite("held up")
-            self.loop.after(UNACKNOWLEDGED_S, self._give_up, end, end.stalls)
         end.stalled.append(item)
+        if len(end.stalled) == 1:
+            self.bite("held up")
+            self._stall(end)
+
+    def _stall(self, end: End) -> None:
+        end.stalls += 1
+        self.loop.after(UNACKNOWLEDGED_S, self._give_up, end, end.stalls)
 
     def _give_up(self, end: End, stall: int) -> None:
         """The sender's kernel has waited long enough."""
-        if end.stalled and end.stalls == stall:
+        if end.stalled and end.stalls == stall and self._is_blocked(end.path):
             end.stalled.clear()
             end.lose(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
             # The other side has nothing to send, as a rule, and learns by asking whether it is still there.
             self.loop.after(KEEPALIVE_S, end.peer.lose, ConnectionResetError(errno.ECONNRESET, "reset"))
 
     def _deliver_stalled(self, end: End) -> None:
-        items, end.stalled = end.stalled, []
         end.last_arrival = max(end.last_arrival, self.loop.now + self.random.uniform(0, RETRANSMISSION_S))
+        self.loop.at(end.last_arrival, self._retransmitted, end)
+
+    def _retransmitted(self, end: End) -> None:
+        """What was held up arrives; whatever has come after it until now waited, since a stream is in order."""
+        if not end.stalled:
+            return
+        if self._is_blocked(end.path):
+            self._stall(end)
+            return
+        items, end.stalled = end.stalled, []
         for item in items:
-            self.loop.at(end.last_arrival, self._arrive, end, item)
+            self._deliver(end, item)
 
     def _deliver(self, end: End, item: _Item) -> None:
         receiver = end.peer
@@ -328,10 +340,12 @@ class End(asyncio.Transport):
         self._protocol: asyncio.Protocol | None = None
         self._inbox: list[bytes] = []
         self._ended_by_peer = False
+        self._end_told = False
         self._readable_posted = False
         self._reading = True
         self._closing = False
         self._lost = False
+        self._error: Exception | None = None
         self._high = HIGH_WATER_BYTES
         self._writing_paused = False
 
@@ -384,7 +398,7 @@ class End(asyncio.Transport):
             self._finish()
 
     def _finish(self) -> None:
-        self._wires.carry(self, "end")
+        self._wires.carry(self, "reset" if self._inbox else "end")  # as a host does that has bytes nobody will read
         self._lose(None)
 
     # What happens to it
@@ -397,7 +411,9 @@ class End(asyncio.Transport):
         """From here on it has a protocol."""
         self._protocol = protocol
         protocol.connection_made(self)
-        if self._inbox or self._ended_by_peer:
+        if self._lost:  # it broke before anybody had it
+            asyncio.get_running_loop().call_soon(protocol.connection_lost, self._error)
+        elif self._inbox or self._ended_by_peer:
             self._post_readable()
 
     def take(self, data: bytes) -> None:
@@ -440,7 +456,7 @@ class End(asyncio.Transport):
 
     def _readable(self) -> None:
         self._readable_posted = False
-        if self._lost or not self._reading or self._protocol is None:
+        if self._closing or not self._reading or self._protocol is None:
             return
         if self._inbox:
             data = self._inbox[0] if len(self._inbox) == 1 else b"".join(self._inbox)
@@ -455,10 +471,10 @@ class End(asyncio.Transport):
             self.consumed(data)
             self._protocol.data_received(data)
         elif self._ended_by_peer:
-            if self._protocol.eof_received():
-                self._reading = False
-            else:
-                self.close()
+            if not self._end_told:
+                self._end_told = True
+                if not self._protocol.eof_received():
+                    self.close()
             return
         if self._ended_by_peer and not self._inbox:
             self._post_readable()
@@ -477,6 +493,7 @@ class End(asyncio.Transport):
         if self._lost:
             return
         self._lost = self._closing = True
+        self._error = error
         self.open, self.dead = False, True
         if not self.peer.open:
             self._wires.forget(self)
