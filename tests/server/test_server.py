@@ -12,8 +12,10 @@ import uvloop
 
 from oarlock.errors import OutcomeUnknown, StartupError, Unavailable
 from oarlock.server import listening
-from oarlock.server.redis import RedisServer
+from oarlock.server.redis import RedisServer, connection
 from oarlock.server.redis.server import MOST_CLIENTS
+from oarlock.state_machine import Position
+from oarlock.types import Index
 from tests.server.fake_replica import FakeReplica
 from tests.server.test_connection import command
 from tests.server.test_protocol import array
@@ -38,6 +40,14 @@ async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition; the scene's deadline bounds the wait."""
     while not condition():  # noqa: ASYNC110 - there is nothing that could set an event
         await asyncio.sleep(0.002)
+
+
+async def left(reader: asyncio.StreamReader) -> bytes:
+    """What still comes on a connection that the server ends, be it by a reset."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
 
 
 def play(
@@ -275,3 +285,54 @@ def test_a_port_is_opened_by_what_is_given() -> None:
         assert opened == [("elsewhere", 1)]
 
     asyncio.run(run())
+
+
+def test_all_clients_together_hold_no_more_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MOST_HELD_BYTES", 3_000_000)
+
+    async def scenario(scene: Scene) -> None:
+        lines = [await scene.connect() for _ in range(4)]
+        sizes = [600_000, 900_000, 800_000, 750_000]
+        requests = [array(b"SET", b"k%d" % number, b"x" * size) for number, size in enumerate(sizes)]
+        for (_, writer), request in zip(lines, requests, strict=True):
+            writer.write(request[:-10])
+            await writer.drain()
+        reader, _ = lines[1]
+        assert await left(reader) == b"", "the one that has sent most is gone"
+        assert scene.server.clients == 3
+        for number in (0, 2, 3):
+            reader, writer = lines[number]
+            writer.write(requests[number][-10:])
+            assert await reader.readline() == b"+OK\r\n", "the others go on"
+        assert scene.replica.machine.query([(b"GET", b"k1")], Position(Index(1), 0)) == [None]
+        writers = [await scene.connect() for _ in range(30)]
+        for _, writer in writers:
+            writer.write(requests[0][:-10])
+            await writer.drain()
+        await until(lambda: scene.server.clients <= 3 + 5)
+        assert scene.server._service.held_bytes <= 3_000_000
+        for _, writer in [*lines, *writers]:
+            writer.close()
+        await until(lambda: scene.server.clients == 0)
+        assert scene.server._service.held_bytes == 0, "nothing is counted that is not held"
+
+    play(scenario)
+
+
+def test_who_awaits_an_outcome_is_not_cut_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MOST_HELD_BYTES", 1_500_000)
+
+    async def scenario(scene: Scene) -> None:
+        scene.replica.held = True
+        first_reader, first = await scene.connect()
+        first.write(array(b"SET", b"k", b"x" * 1_000_000))
+        await until(lambda: bool(scene.replica.groups))
+        second_reader, second = await scene.connect()
+        second.write(array(b"SET", b"l", b"x" * 800_000)[:-10])
+        assert await left(second_reader) == b""
+        scene.replica.release()
+        assert await first_reader.readline() == b"+OK\r\n"
+        first.close()
+        second.close()
+
+    play(scenario)

@@ -20,7 +20,7 @@ from oarlock.server.redis.commands import Kind
 from oarlock.server.redis.group import Group
 from oarlock.server.redis.input import Input
 from oarlock.server.redis.requests import Refused, Request, fits, size_in_log, unknown_command, wrong_arity
-from oarlock.server.redis.service import Service
+from oarlock.server.redis.service import MOST_HELD_BYTES, Service
 from oarlock.server.redis.transactions import IMMEDIATE, Transaction, Watch, aborted
 
 _log = logging.getLogger(__name__)
@@ -81,6 +81,8 @@ class Conversation:
         self._writing: Iterator[bytes] | None = None
         """The rest of the replies of the first group."""
         self._waiting_bytes = 0
+        self.held_bytes = 0
+        """Of what its client has sent and not been answered yet, as the service was told last."""
         self._flush_due = False
         self._output_full = False
         self._behind = False
@@ -131,6 +133,8 @@ class Conversation:
     def lost(self) -> None:
         """The connection is gone. What the replica has got it may still execute."""
         self._over = True
+        self.service.held_bytes -= self.held_bytes
+        self.held_bytes = 0
         self._input.drop()
         for group in self._queue:
             group.abandoned = True
@@ -399,9 +403,17 @@ class Conversation:
 
     # Back-pressure
 
+    @property
+    def awaits_replica(self) -> bool:
+        """Whether something of it is being executed, or may be."""
+        return self._at_replica > 0
+
     def _adjust_reading(self) -> None:
         if self._over:
             return
+        self._tell_what_is_held()
+        if self._over:
+            return  # that was too much
         bound = MAX_WAITING_BYTES if self._room else MAX_WAITING_BYTES // 2
         self._room = self._waiting_bytes <= bound and not self._replica_full
         more = bool(self._input)
@@ -416,3 +428,11 @@ class Conversation:
                 self._output.resume_reading()
             else:
                 self._output.pause_reading()
+
+    def _tell_what_is_held(self) -> None:
+        service = self.service
+        held_bytes = self._waiting_bytes + self._input.held_bytes
+        service.held_bytes += held_bytes - self.held_bytes
+        self.held_bytes = held_bytes
+        if service.held_bytes > MOST_HELD_BYTES:
+            service.relieve()

@@ -42,6 +42,11 @@ class Input:
         """What was wrong with the input, once everything before it has been handed out."""
         return None if self._requests else self._parser.error
 
+    @property
+    def held_bytes(self) -> int:
+        """What waits here to become requests takes so much memory, about."""
+        return len(self._unread) + self._parser.held_bytes
+
     def feed(self, data: bytes) -> list[Request]:
         """Bytes have arrived; the first share of their requests, unless earlier ones are still due."""
         if self._sated or self._requests or self._unread:

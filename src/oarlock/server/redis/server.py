@@ -1,6 +1,7 @@
 """The server: connections accepted, each with a conversation, and all of them ended in good order."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -9,6 +10,8 @@ from oarlock.node.api import Replica
 from oarlock.server.listening import Listen, Listening, listen
 from oarlock.server.redis.connection import Conversation
 from oarlock.server.redis.service import Keys, Service, unix_ms
+
+_log = logging.getLogger(__name__)
 
 _HIGH_WATER_BYTES = 256 * 1024
 """What a transport holds of replies that its client has not taken, about, before no more are encoded for it."""
@@ -40,6 +43,7 @@ class RedisServer:
         self._listen = listen
         self._most_clients = most_clients
         self._service = Service(replica, machine, now or asyncio.get_running_loop().time, wall_ms)
+        self._service.relieve = self._cut_heaviest
         self._conversations: dict[int, _Connection] = {}
         self._listening: Listening | None = None
         self._stopping = False
@@ -101,6 +105,20 @@ class RedisServer:
             connection.conversation.turn_away(b"ERR max number of clients reached")
         elif self._stopping:
             connection.conversation.quit()
+
+    def _cut_heaviest(self) -> None:
+        """Too much is held for all clients together: end the connection for which the most is. If there is one of
+        which nothing is being executed it is one of those: clients of the others would not learn what became of it."""
+        heavy = [one for one in self._conversations.values() if one.conversation.held_bytes]
+        idle = [one for one in heavy if not one.conversation.awaits_replica]
+        connection = max(idle or heavy, key=lambda one: one.conversation.held_bytes)
+        _log.warning(
+            "client %d has sent %d bytes that wait, and all clients together too many: its connection is closed",
+            connection.client_id,
+            connection.conversation.held_bytes,
+        )
+        connection.conversation.lost()
+        connection.transport.abort()
 
     def gone(self, connection: "_Connection") -> None:
         """A connection is no more."""

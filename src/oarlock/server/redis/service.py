@@ -9,6 +9,9 @@ from oarlock.node.api import Replica
 REDIS_VERSION: Final = b"7.0.15"
 """The version whose replies and texts are ours too; clients choose their features by it."""
 
+MOST_HELD_BYTES: Final = 512 * 1024 * 1024
+"""Each client's share is bounded, but ten thousand times that would be more than there is."""
+
 
 def unix_ms() -> int:
     """The machine's wall clock. Only clients' own times are reckoned by it."""
@@ -24,7 +27,19 @@ class Keys(Protocol):
 class Service:
     """The replica behind the server, and counts of what the server has seen."""
 
-    __slots__ = ("_started", "clients", "clients_ever", "commands", "machine", "now", "port", "replica", "wall_ms")
+    __slots__ = (
+        "_started",
+        "clients",
+        "clients_ever",
+        "commands",
+        "held_bytes",
+        "machine",
+        "now",
+        "port",
+        "relieve",
+        "replica",
+        "wall_ms",
+    )
 
     def __init__(
         self, replica: Replica, machine: Keys, now: Callable[[], float], wall_ms: Callable[[], int] = unix_ms
@@ -36,6 +51,10 @@ class Service:
         self.clients = 0
         self.clients_ever = 0
         self.commands = 0
+        self.held_bytes = 0
+        """Of what all clients have sent and not been answered yet."""
+        self.relieve: Callable[[], None] = lambda: None
+        """Called when that has become more than :data:`MOST_HELD_BYTES`."""
         self.now = now
         self.wall_ms = wall_ms
         self._started = now()
