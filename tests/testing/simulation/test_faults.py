@@ -53,6 +53,7 @@ def test_of_two_faults_at_a_time_nothing_is_left(cluster: Cluster, kind: str, fi
         loop.run(loop.now + 0.1)
         begins(cluster, kind, 0.2, draw + 100)
         loop.run(loop.now + 0.05)
+    loop.run(loop.now + 0.5)
     # Whoever ended by itself is started again within 1.5 s.
     assert loop.run(loop.now + 10, lambda: is_healed(cluster))
     assert not cluster.violations

@@ -142,14 +142,7 @@ def _clog(cluster: Cluster, random: Random) -> End:
     paths = _paths([one], [other]) if one_way else _paths([one, other], [one, other])
     extra_s = random.choice((0.005, 0.05, 0.3, 1.5))
     cluster.tell(f"clogged by {extra_s:g} s: {one.id} {'→' if one_way else '↔'} {other.id}")
-    for path in paths:
-        cluster.wires.conditions(path).extra_s += extra_s
-
-    def end() -> None:
-        for path in paths:
-            cluster.wires.conditions(path).extra_s -= extra_s
-
-    return end
+    return _trouble(cluster, paths, "extra_s", extra_s)
 
 
 def _bad_link(kind: str) -> Callable[[Cluster, Random], End]:
@@ -157,17 +150,20 @@ def _bad_link(kind: str) -> Callable[[Cluster, Random], End]:
         hosts = random.sample(cluster.hosts, random.randint(2, len(cluster.hosts)))
         paths, rate = _paths(hosts, hosts), random.choice((0.02, 0.1, 0.4))
         cluster.tell(f"{kind} of {rate:.0%} of the frames between {_ids(hosts)}")
-        before = {path: getattr(cluster.wires.conditions(path), kind) for path in paths}
-        for path in paths:
-            setattr(cluster.wires.conditions(path), kind, rate)
-
-        def end() -> None:
-            for path in paths:
-                setattr(cluster.wires.conditions(path), kind, 0.0 if before[path] == rate else before[path])
-
-        return end
+        return _trouble(cluster, paths, kind, rate)
 
     return fault
+
+
+def _trouble(cluster: Cluster, paths: Sequence[Path], kind: str, strength: float) -> End:
+    for path in paths:
+        cluster.wires.conditions(path).bring(kind, strength)
+
+    def end() -> None:
+        for path in paths:
+            cluster.wires.conditions(path).take_back(kind, strength)
+
+    return end
 
 
 # Processes

@@ -55,6 +55,22 @@ class Conditions(msgspec.Struct):
     spoiling: float = 0.0
     """Chances of a frame between replicas to be lost, to come twice, to be overtaken by others, and to have a bit
     flipped."""
+    troubles: list[tuple[str, float]] = msgspec.field(default_factory=list)
+    """What faults bring at the moment. Of one kind of trouble the strongest counts, and delays add up."""
+
+    def bring(self, kind: str, strength: float) -> None:
+        """A fault begins."""
+        self.troubles.append((kind, strength))
+        self._settle(kind)
+
+    def take_back(self, kind: str, strength: float) -> None:
+        """It ends; those that last still have their effect, in whatever order they began."""
+        self.troubles.remove((kind, strength))
+        self._settle(kind)
+
+    def _settle(self, kind: str) -> None:
+        strengths = [strength for other, strength in self.troubles if other == kind]
+        setattr(self, kind, sum(strengths) if kind == "extra_s" else max(strengths, default=0.0))
 
 
 class Wires:
