@@ -21,7 +21,7 @@ from oarlock.state_machine import Position, StateMachine
 from oarlock.testing.simulation.applied import Divergence, unobserved
 from oarlock.testing.simulation.contents import contents
 from oarlock.testing.simulation.host import Host, Served
-from oarlock.testing.simulation.session import Person, Use, unmarked
+from oarlock.testing.simulation.session import Person, Use, said, unmarked
 from oarlock.types import Command
 
 if TYPE_CHECKING:
@@ -156,9 +156,8 @@ class _Checked:
                 self._invariant(self.machine)
             except Exception as error:
                 self._raised(error)
-                broken = str(error) if isinstance(error, AssertionError) else repr(error)
                 raise MachineAtFault(
-                    f"the invariant does not hold after {commands!r:.200} at index {at.index}: {broken or error!r}"
+                    f"the invariant does not hold after {commands!r:.200} at index {at.index}: {said(error)}"
                 ) from error
         return [_copy(result) for result in results]
 

@@ -39,6 +39,12 @@ def unmarked(logged: Command) -> Command:
     return logged[1] if logged[0].startswith(b"bytes") else logged[1:]
 
 
+def said(error: Exception) -> str:
+    """An error in one line. An assertion speaks for itself; what a test runner adds to it stands below its first."""
+    words = str(error).splitlines()
+    return words[0] if isinstance(error, AssertionError) and words else repr(error)
+
+
 class Session:
     """How a client reaches the state machine: at one replica after another, as each is there."""
 
@@ -199,8 +205,7 @@ class Person:
                 pass  # it gave up; what it was told is on record
             except Exception as error:
                 self._raised(error)
-                said = str(error) if isinstance(error, AssertionError) and str(error) else repr(error)
-                self._cluster.violated(f"{self.name}: {said}")
+                self._cluster.violated(f"{self.name}: {said(error)}")
                 return
             if random.random() >= HURRY:
                 await asyncio.sleep(random.expovariate(1 / self._pause_s))
