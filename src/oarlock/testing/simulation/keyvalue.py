@@ -70,7 +70,7 @@ def _operations(record: Record) -> list[Operation]:
             call.subject,
             call.function,
             call.argument,
-            call.result,
+            _hashable(call.result),
             call.invoked,
             call.completed if call.outcome == "ok" else NEVER,
             call.client,
@@ -78,6 +78,11 @@ def _operations(record: Record) -> list[Operation]:
         for call in record.calls
         if call.function and call.outcome != "failed"
     ]
+
+
+def _hashable(result: Any) -> Hashable:
+    """The search looks results up. No command on a single key answers with a list, but a wrong answer may be one."""
+    return repr(result) if isinstance(result, list) else cast(Hashable, result)
 
 
 class _Server:
