@@ -1,8 +1,24 @@
-"""The bugs, in files by what they break."""
+"""The bugs, in files by what they break. Those of ``core_*`` are for the scripts, which catch every one of them."""
 
 from mutants.bug import Bug
-from mutants.bugs import durability, elections, keyvalue, network, node, reads, replication, writes
+from mutants.bugs import (
+    core_elections,
+    core_failover,
+    core_following,
+    core_membership,
+    core_reads,
+    core_replication,
+    durability,
+    elections,
+    keyvalue,
+    network,
+    node,
+    reads,
+    replication,
+    writes,
+)
 
-BUGS: list[Bug] = [
-    bug for group in (elections, replication, durability, reads, writes, node, keyvalue, network) for bug in group.BUGS
-]
+_CORE = (core_elections, core_failover, core_replication, core_following, core_reads, core_membership)
+_ALL = (elections, replication, durability, reads, writes, node, keyvalue, network, *_CORE)
+
+BUGS: list[Bug] = [bug for group in _ALL for bug in group.BUGS]

@@ -1,0 +1,164 @@
+"""The rounds that confirm reads: whom they go to, what they count and when they end: ``core/authority.py``."""
+
+from mutants.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        name="any-echo-confirms",
+        rule="An echo proves what its own beat says, not what has been sent since.",
+        edits=(Edit("core.progress", "self.echoed = max(self.echoed, beat)", "self.echoed = newest"),),
+    ),
+    Bug(
+        name="rejections-not-counted",
+        rule="A rejection's echo counts: its sender follows, whatever its log lacks.",
+        edits=(
+            Edit(
+                "core.replication",
+                "    progress.echo(message.beat, leader.beat, raft.now)\n    if not progress.rejected_is_stale",
+                "    if not progress.rejected_is_stale",
+            ),
+        ),
+    ),
+    Bug(
+        name="half-confirms-a-read",
+        rule="More than half of the voters confirm a read, also of an even number.",
+        edits=(
+            Edit(
+                "core.authority",
+                "leader.confirmed = Beat(quorum.reached(raft.configuration, newest_beat_of))",
+                "voters = raft.configuration.voters\n"
+                "    leader.confirmed = sorted(map(newest_beat_of, voters), reverse=True)[(len(voters) - "
+                "1) // 2]",
+            ),
+        ),
+    ),
+    Bug(
+        name="departed-leader-confirms",
+        rule="A leader that is not a voter any more does not count itself among those who follow it.",
+        edits=(
+            Edit(
+                "core.authority",
+                "leader.confirmed = Beat(quorum.reached(raft.configuration, newest_beat_of))",
+                "voters = {*raft.configuration.voters, raft.id}\n"
+                "    leader.confirmed = sorted(map(newest_beat_of, voters), reverse=True)[len(voters) // 2]",
+            ),
+        ),
+    ),
+    Bug(
+        name="reads-at-the-first-entry",
+        rule="A read sees everything that was committed when it began.",
+        edits=(Edit("core.authority", "index = max(token.index, leader.sentinel)", "index = leader.sentinel"),),
+    ),
+    Bug(
+        name="round-needs-followers",
+        rule="A round begins also where there is nobody to send it to: a single voter confirms itself.",
+        edits=(
+            Edit(
+                "core.authority",
+                "leader.beat = Beat(leader.beat + 1)\n    others",
+                "leader.beat = Beat(leader.beat + (len(raft.voters()) > 1))\n    others",
+            ),
+        ),
+    ),
+    Bug(
+        name="rounds-pile-up",
+        rule="One round is in flight at a time, and the reads that come meanwhile share the next.",
+        edits=(Edit("core.authority", "    if in_flight and not entries_go_out:\n        return\n", ""),),
+    ),
+    Bug(
+        name="rounds-ride-on-nothing",
+        rule="Entries that go out anyway carry the beat, and their round costs no message.",
+        edits=(
+            Edit(
+                "core.authority",
+                "entries_go_out = raft.log.handed_index < raft.log.last_index",
+                "entries_go_out = False",
+            ),
+        ),
+    ),
+    Bug(
+        name="rounds-to-everybody",
+        rule="A round goes to as many voters as a majority takes, and to the rest only if it is late.",
+        edits=(Edit("core.authority", "quorum.smallest(raft.configuration, raft.id, preferred=others)", "others"),),
+    ),
+    Bug(
+        name="rounds-in-fixed-order",
+        rule="A round goes to the voters that have echoed most lately.",
+        edits=(
+            Edit(
+                "core.authority",
+                "    others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))\n",
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        name="rounds-to-the-slowest",
+        rule="A round does not go first to the voters that are furthest behind with their echoes.",
+        edits=(Edit("core.authority", "-leader.progress[voter].echoed))", "leader.progress[voter].echoed))"),),
+    ),
+    Bug(
+        name="rounds-to-who-is-gone",
+        rule="A round goes last to a voter whose process is known to be gone.",
+        edits=(Edit("core.authority", "(leader.progress[voter].gone, -leader", "(False, -leader"),),
+    ),
+    Bug(
+        name="round-widened-late",
+        rule="A round that is not back within milliseconds is widened, long before the next heartbeat.",
+        edits=(
+            Edit(
+                "core.authority",
+                "leader.round_widen_at = raft.now + raft.config.round_widen_s",
+                "leader.round_widen_at = raft.now + 100 * raft.config.round_widen_s",
+            ),
+        ),
+    ),
+    Bug(
+        name="rounds-ask-for-no-echo",
+        rule="A message that carries a waiting round is echoed at once.",
+        edits=(
+            Edit("core.replication", "echo_now = heartbeat or leader.beat > leader.confirmed", "echo_now = heartbeat"),
+        ),
+    ),
+    Bug(
+        name="round-taken-for-its-echo",
+        rule="That a round was sent is no sign that anybody has heard it.",
+        edits=(
+            Edit(
+                "core.authority",
+                "    leader.round_widen_at = raft.now + raft.config.round_widen_s\n    confirm(raft, leader)",
+                "    leader.round_widen_at = raft.now + raft.config.round_widen_s\n"
+                "    for voter in leader.round_targets:\n"
+                "        leader.progress[voter].echoed_at = raft.now\n"
+                "    confirm(raft, leader)",
+            ),
+        ),
+    ),
+    Bug(
+        name="one-read-a-confirmation",
+        rule="A confirmed beat releases all reads that waited for it.",
+        edits=(
+            Edit(
+                "core.authority",
+                "while leader.tokens and leader.tokens[0].beat <= leader.confirmed:",
+                "if leader.tokens and leader.tokens[0].beat <= leader.confirmed:",
+            ),
+        ),
+    ),
+    Bug(
+        name="asker-not-told",
+        rule="The follower that asked for a read is told at once of the commit that it waits for.",
+        edits=(Edit("core.authority", "asker.awaited = max(asker.awaited, index)", "pass"),),
+    ),
+    Bug(
+        name="last-deadline-for-all",
+        rule="Each read has a deadline of its own, whichever comes after it.",
+        edits=(
+            Edit(
+                "core.authority",
+                "leader.next_token_deadline = min(leader.next_token_deadline, deadline)",
+                "leader.next_token_deadline = deadline",
+            ),
+        ),
+    ),
+)
