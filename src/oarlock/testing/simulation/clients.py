@@ -173,6 +173,8 @@ class Habits:
             value = self.unique()
             return (b"MSET", self.key(b"x"), value, b"x0", value + b"'"), value, "", None
         value = self.unique()
+        if random.random() < 0.3:  # longer than a sector of the log's disk, and some of it like a blank one
+            value += b"-" * random.randrange(4096) + bytes(random.randrange(16384))
         return (b"SET", self.key(b"x"), value, b"GET"), value, "", None
 
 
@@ -237,11 +239,17 @@ class Client:
             return await self._transaction(line, host)
         count = random.randint(2, 8) if habits.pipelines else 1
         calls: list[Call] = []
-        for _ in range(count):
-            words, marker, function, argument = habits.command()
-            calls.append(self._call(host, words, marker, function, argument, calls[-1] if calls else None))
-        line.send(call.request for call in calls)
-        return await self._await_all(line, host, calls)
+        first = random.randint(1, count) if random.random() < 0.3 else count
+        for part in (first, count):  # in one piece, or with a pause that parts them for the replica, too
+            if calls and part > len(calls):
+                await asyncio.sleep(random.uniform(0, 0.01))
+            begun = len(calls)
+            while len(calls) < part:
+                words, marker, function, argument = habits.command()
+                calls.append(self._call(host, words, marker, function, argument, calls[-1] if calls else None))
+            line.send(call.request for call in calls[begun:])
+        # What is read and what is written wait for one another, each with a deadline of its own.
+        return await self._await_all(line, host, calls, pieces=1 if first == count else 2)
 
     async def _transaction(self, line: Line, host: Host) -> bool:
         """Read, and write what depends on it if nobody came between."""
@@ -288,11 +296,11 @@ class Client:
                  function, argument)
         )  # fmt: skip
 
-    async def _await_all(self, line: Line, host: Host, calls: list[Call], skip: int = 0) -> bool:
+    async def _await_all(self, line: Line, host: Host, calls: list[Call], skip: int = 0, pieces: int = 1) -> bool:
         random, loop = self._random, self._loop
         life, paused_s, began = host.lives, host.paused_s, loop.now
         gives_up = random.random() < 0.04
-        patience_s = random.uniform(0.01, 1) if gives_up else PATIENCE_S
+        patience_s = random.uniform(0.01, 1) if gives_up else pieces * PATIENCE_S
         ended = 0
         try:
             while True:

@@ -24,6 +24,8 @@ from oarlock.testing.simulation.trace import StoryOfLogs, Trace
 
 PEACE_S = 3.0
 """How long clients go on after everything is healed."""
+UNDISTURBED_S = 1.5
+"""How long after everything is healed every replica that runs serves: what is asked from then on is done."""
 CONVERGENCE_S = 40.0
 """By when, after that, all must have come to rest."""
 LEAST_CALLS_A_SECOND = 2.0
@@ -84,7 +86,7 @@ def run(plan: Plan, subject: Subject | None = None, *, keep_story: bool = False)
         with _logs_in(cluster):
             _live_through(cluster, plan, schedule)
         if not cluster.violations:
-            _judge(cluster)
+            _judge(cluster, plan.seconds + UNDISTURBED_S)
     finally:
         virtual_s = cluster.loop.now
         cluster.loop.end()
@@ -172,10 +174,11 @@ def _unrest(cluster: Cluster) -> str:
     places = {(node._raft.log.last_index, node._raft.commit_index, node._raft.applied_index) for node in nodes}
     if len(places) > 1 or len(set(next(iter(places)))) > 1:
         return f"the replicas are at (last, commit, applied) {sorted(places)}"
-    return ""
+    waiting = [node.id for node in nodes if node._applier.next_due_ms is not None]
+    return f"the machines of replicas {waiting} wait for a time" if waiting else ""
 
 
-def _judge(cluster: Cluster) -> None:
+def _judge(cluster: Cluster, undisturbed_s: float) -> None:
     """Everything that is judged at the end."""
     digests = [cluster.digest_now(host) for host in cluster.hosts if host.node is not None]
     if any(digest != digests[0] for digest in digests):
@@ -186,8 +189,19 @@ def _judge(cluster: Cluster) -> None:
     for client in cluster.clients:
         for complaint in client.complaints:
             cluster.violated(complaint)
+    for call in cluster.record.calls:
+        # A client that gave up was told nothing.
+        if call.outcome in ("failed", "unknown") and call.invoked_s > undisturbed_s and _is_excuse(call.result):
+            cluster.violated(f"refused in peace: {call} at {call.invoked_s:.3f} s was told {call.result!r:.100}")
+            break
     for problem in (*cluster.history.violations(), *cluster.subject.judge(cluster)):
         cluster.violated(problem)
+
+
+def _is_excuse(result: object) -> bool:
+    """Whether it is an error of the replica's. One that was asked to stop says so to the last."""
+    said = str(result).lower()
+    return result is not None and not any(word in said for word in ("shutting", "stopped", "execabort"))
 
 
 def _verdict(plan: Plan, cluster: Cluster, schedule: list[Fault], virtual_s: float, cpu_s: float) -> Verdict:
