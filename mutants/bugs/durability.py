@@ -69,7 +69,7 @@ BUGS = (
                 "        except OSError:\n            await self._file.sync()\n",
             ),
         ),
-        tries=("storage",),
+        mix={"disk error": 40, "power loss": 20},
     ),
     Bug(
         name="disk-error-swallowed",
@@ -82,13 +82,13 @@ BUGS = (
                 "                except Exception:\n                    pass\n",
             ),
         ),
-        tries=("storage",),
+        mix={"disk error": 30, "kill": 20},
     ),
     Bug(
         name="gathered-writes-collide",
         rule="Of several writes gathered into one frame a later one overwrites from its first index on.",
         edits=(Edit("node.log_writer", "                del merged[max(keep, 0) :]\n", "                del keep\n"),),
-        tries=("storage",),
+        mix={"disk stall": 30, "isolated leader": 30, "kill": 10},
     ),
     Bug(
         name="vote-not-recovered",
@@ -115,12 +115,6 @@ BUGS = (
         tries=("process",),
     ),
     Bug(
-        name="vote-lost-at-a-new-segment",
-        rule="A segment's header restates the term and the vote, since old segments can go.",
-        edits=(Edit("storage.recovery", "        vote=replay.vote,\n", "        vote=newest.vote,\n"),),
-        tries=("process",),
-    ),
-    Bug(
         name="frames-not-replaced",
         rule="A frame's entries replace what stood from their first index on.",
         edits=(
@@ -136,7 +130,7 @@ BUGS = (
         name="frame-checksum-unchecked",
         rule="A frame whose payload does not match its checksum is not believed.",
         edits=(Edit("storage.frame", "if crc32c(payload) != header.payload_crc:", "if False:"),),
-        tries=("storage",),
+        mix={"damaged sector": 40, "kill": 10},
     ),
     Bug(
         name="header-checksum-unchecked",
@@ -148,7 +142,7 @@ BUGS = (
                 "if False:",
             ),
         ),
-        tries=("storage",),
+        mix={"damaged sector": 40, "kill": 10},
     ),
     Bug(
         name="damage-taken-for-a-tear",
@@ -160,7 +154,7 @@ BUGS = (
                 "if (",
             ),
         ),
-        tries=("storage",),
+        mix={"damaged sector": 40, "kill": 10},
     ),
     Bug(
         name="damage-in-the-middle-taken-for-the-end",
@@ -169,13 +163,13 @@ BUGS = (
             Edit("storage.replay", "if later_header(beyond, header_salt, self.next_sequence):", "if False:"),
             Edit("storage.replay", "if found.fault is Fault.DAMAGED or (", "if ("),
         ),
-        tries=("storage",),
+        mix={"damaged sector": 40, "kill": 10},
     ),
     Bug(
         name="torn-tail-refused",
         rule="A torn frame was never acknowledged: the replica drops it and starts.",
         edits=(Edit("storage.replay", "if found.fault is Fault.DAMAGED or (", "if found.fault is Fault.TORN or ("),),
-        tries=("storage",),
+        mix={"power loss of some": 60, "slow disk": 30},
     ),
     Bug(
         name="segment-named-but-not-for-long",
@@ -187,7 +181,7 @@ BUGS = (
                 "",
             ),
         ),
-        tries=("storage",),
+        mix={"power loss of some": 60, "slow disk": 30},
     ),
     Bug(
         name="segment-named-before-its-header",
@@ -199,7 +193,7 @@ BUGS = (
                 "        await file.write_at(0, image)\n",
             ),
         ),
-        tries=("storage",),
+        mix={"power loss of some": 60, "slow disk": 30},
     ),
     Bug(
         name="recovered-but-not-for-long",
@@ -217,7 +211,7 @@ BUGS = (
                 "            await file.close()\n",
             ),
         ),
-        tries=("storage",),
+        mix={"power loss of some": 60, "slow disk": 30},
     ),
     Bug(
         name="recovery-trusts-the-page-cache",

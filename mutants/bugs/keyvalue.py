@@ -26,18 +26,6 @@ BUGS = (
         ),
     ),
     Bug(
-        name="lifetime-outlives-its-key",
-        rule="A key that is written anew has no lifetime but the one it is given.",
-        edits=(
-            Edit("kv.machine", "                    lifetimes.forget(key)\n", "                    pass\n"),
-            Edit(
-                "kv.keyspace",
-                "        if self.lifetimes.deadlines:\n            self.lifetimes.forget(key)\n        self._store",
-                "        self._store",
-            ),
-        ),
-    ),
-    Bug(
         name="versions-by-call",
         rule="Versions number commands, not calls of apply: each replica divides the log among calls in its own way.",
         edits=(

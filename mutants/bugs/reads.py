@@ -160,11 +160,13 @@ BUGS = (
                 "if not self._confirmed:",
             ),
         ),
+        mix={"lost frames": 30, "clogged link": 10},
     ),
     Bug(
         name="remote-read-before-apply",
         rule="A follower waits until it has applied the index that the leader confirmed.",
         edits=(Edit("node.reads", "self._await(asked, index, time_ms)", "self._await(asked, Index(0), time_ms)"),),
+        mix={"lost frames": 30, "clogged link": 10},
     ),
     Bug(
         name="read-without-asking",
@@ -181,7 +183,7 @@ BUGS = (
         name="late-answer-to-a-new-question",
         rule="An answer to a request that was given up says nothing of what is asked now.",
         edits=(Edit("node.reads", "if asked is None or number < self._asked_from:", "if asked is None:"),),
-        tries=("network",),
+        mix={"clogged link": 40, "one-way partition": 15, "isolated leader": 10},
     ),
     Bug(
         name="answer-to-a-former-life",
@@ -193,7 +195,7 @@ BUGS = (
                 "if True:",
             ),
         ),
-        tries=("process", "network"),
+        mix={"clogged link": 40, "kill": 40},
     ),
     Bug(
         name="refused-read-answered",
@@ -205,6 +207,6 @@ BUGS = (
                 "            self._await(asked, Index(0), 0)\n        else:\n",
             ),
         ),
-        tries=("network",),
+        mix={"partial partition": 40, "clean stop": 20, "isolated leader": 10},
     ),
 )

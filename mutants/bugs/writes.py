@@ -46,13 +46,13 @@ BUGS = (
                 "",
             ),
         ),
-        tries=("network", "process"),
+        mix={"full disk": 30, "spoilt frames": 40},
     ),
     Bug(
         name="gap-unanswered",
         rule="A leader that is sent a later number than the next says which it expects.",
         edits=(Edit("node.intake", "                    answers.append(answer)", "                    pass"),),
-        tries=("network",),
+        mix={"lost frames": 40},
     ),
     Bug(
         name="numbers-go-on-across-terms",
@@ -96,7 +96,7 @@ BUGS = (
         name="handed-over-out-of-order",
         rule="What was not executed is handed to the next leader in its order.",
         edits=(Edit("node.writes", "        for cut in reversed(undecided):\n", "        for cut in undecided:\n"),),
-        tries=("process",),
+        mix={"isolated leader": 40},
     ),
     Bug(
         name="cut-while-undecided",
@@ -108,7 +108,7 @@ BUGS = (
         name="never-handed-over",
         rule="A write that was not executed because its leader lost its office goes to the next one.",
         edits=(Edit("node.writes", "        if not self._undecided or term <= self._term:\n", "        if True:\n"),),
-        tries=("process",),
+        mix={"isolated leader": 40},
     ),
     Bug(
         name="unknown-reported-as-not-executed",
@@ -141,7 +141,7 @@ BUGS = (
             ),
             Edit("node.node", "                    self._send_undecided(peer, number)\n", "                    pass\n"),
         ),
-        tries=("network",),
+        mix={"lost frames": 30, "one-way partition": 10},
     ),
     Bug(
         name="read-placed-too-late",
