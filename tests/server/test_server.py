@@ -12,10 +12,10 @@ import uvloop
 
 from oarlock.errors import OutcomeUnknown, StartupError, Unavailable
 from oarlock.server import listening
-from oarlock.server.redis import RedisServer, connection
+from oarlock.server.redis import RedisServer, connection, server
 from oarlock.server.redis.server import MOST_CLIENTS
 from oarlock.state_machine import Position
-from oarlock.types import Index
+from oarlock.types import MAX_COMMAND_BYTES, Index
 from tests.server.fake_replica import FakeReplica
 from tests.server.test_connection import command
 from tests.server.test_protocol import array
@@ -334,5 +334,38 @@ def test_who_awaits_an_outcome_is_not_cut_for_others(monkeypatch: pytest.MonkeyP
         assert await first_reader.readline() == b"+OK\r\n"
         first.close()
         second.close()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "uvloop"])
+def test_a_client_that_sends_too_much_reads_why_although_it_goes_on_sending(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    def send_and_read(port: int) -> bytes:
+        """As a client does that looks at replies only when its request is out."""
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.settimeout(DEADLINE_S)
+            sock.sendall(array(b"SET", b"k", b"x" * (MAX_COMMAND_BYTES + 1)))
+            return b"".join(iter(lambda: sock.recv(4096), b""))
+
+    async def scenario(scene: Scene) -> None:
+        for _ in range(5):
+            said = await asyncio.to_thread(send_and_read, scene.server.port)
+            assert said == b"-ERR Protocol error: invalid bulk length\r\n"
+        await until(lambda: scene.server.clients == 0)
+
+    play(scenario, loop)
+
+
+def test_a_client_that_was_refused_and_never_leaves_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_PARTING_S", 0.05)
+
+    async def scenario(scene: Scene) -> None:
+        reader, writer = await scene.connect()
+        writer.write(b"*x\r\n")
+        assert await reader.read() == b"-ERR Protocol error: invalid multibulk length\r\n"
+        await until(lambda: scene.server.clients == 0)
+        writer.close()
 
     play(scenario)

@@ -130,6 +130,11 @@ class Conversation:
         self._input.drop()
         self._schedule_flush()
 
+    @property
+    def over(self) -> bool:
+        """Whether everything is said."""
+        return self._over
+
     def lost(self) -> None:
         """The connection is gone. What the replica has got it may still execute."""
         self._over = True
@@ -371,7 +376,10 @@ class Conversation:
         self._adjust_reading()
         if self._quitting and not self._queue:
             self._over = True
-            self._output.close()
+            if self._input.error is None:
+                self._output.close()
+            else:
+                self.service.part(self._output)
 
     def _next_chunk(self) -> bytes:
         """Replies that are due, about :data:`~oarlock.server.redis.replies.CHUNK_BYTES`;

@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 _HIGH_WATER_BYTES = 256 * 1024
 """What a transport holds of replies that its client has not taken, about, before no more are encoded for it."""
 
+_PARTING_S = 2.0
+"""How long a client that was refused may go on sending, which nobody looks at, before its connection is closed."""
+
 MOST_CLIENTS = 10_000
 """Connections at one time, unless the program says otherwise; as in Redis."""
 
@@ -44,6 +47,7 @@ class RedisServer:
         self._most_clients = most_clients
         self._service = Service(replica, machine, now or asyncio.get_running_loop().time, wall_ms)
         self._service.relieve = self._cut_heaviest
+        self._service.part = _part
         self._conversations: dict[int, _Connection] = {}
         self._listening: Listening | None = None
         self._stopping = False
@@ -128,6 +132,17 @@ class RedisServer:
             self._all_gone.set()
 
 
+def _part(transport: asyncio.Transport) -> None:
+    """Say that nothing more will come, and give the client time to notice. Closing while its input is unread would
+    reset the connection, and the reset overtake the reply that says why."""
+    if transport.is_closing() or not transport.can_write_eof():
+        transport.close()
+        return
+    transport.write_eof()
+    transport.resume_reading()
+    asyncio.get_running_loop().call_later(_PARTING_S, transport.close)
+
+
 def _shown(address: object) -> str:
     """An address as Redis shows it; empty if it is none of the internet."""
     match address:
@@ -163,7 +178,8 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.conversation.quit()
-        return True  # The client may still read; the conversation closes the transport when all is answered.
+        # The client may still read; the conversation closes the transport when all is answered, if it is not already.
+        return not self.conversation.over
 
     def pause_writing(self) -> None:
         self.conversation.output_full()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from oarlock.node.api import Replica
 
@@ -35,6 +35,7 @@ class Service:
         "held_bytes",
         "machine",
         "now",
+        "part",
         "port",
         "relieve",
         "replica",
@@ -55,6 +56,8 @@ class Service:
         """Of what all clients have sent and not been answered yet."""
         self.relieve: Callable[[], None] = lambda: None
         """Called when that has become more than :data:`MOST_HELD_BYTES`."""
+        self.part: Callable[[Any], None] = lambda output: output.close()
+        """Ends the connection of a client that may still be sending: it is to read the last reply all the same."""
         self.now = now
         self.wall_ms = wall_ms
         self._started = now()

@@ -387,6 +387,9 @@ class End(asyncio.Transport):
         if self._inbox or self._ended_by_peer:
             self._post_readable()
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def is_reading(self) -> bool:
         return self._reading
 
