@@ -72,6 +72,7 @@ def test_a_timer_that_is_due_can_still_be_cancelled_by_one_that_was_due_before(w
     process.resume()
     world.go(5)
     assert order == []
+    assert world.loop.troubles == []
 
 
 def test_a_timeout_ends_what_takes_too_long(world: World) -> None:
