@@ -13,6 +13,8 @@ from mutants.bugs import BUGS
 from mutants.hunting import hunt
 from mutants.worker import Job, Report
 
+HEALTHY = Bug(name="healthy", rule="Nothing is planted.", edits=())
+
 
 def main() -> int:
     """Exit status 0 if every bug was caught, 1 if one survived, 2 for wrong arguments or a bug that is none."""
@@ -36,6 +38,10 @@ def main() -> int:
     jobs = [
         Job(bug, arguments.seeds, not arguments.no_scripts, arguments.first_seed, arguments.profile) for bug in chosen
     ]
+    (healthy,) = hunt([Job(HEALTHY, 0)], 1, lambda bug, report: None)
+    if healthy.outcome != "survived":
+        print(f"no bug is planted, and {healthy.by} fails: {healthy.what}", file=sys.stderr)
+        return 2
     progress = sys.stderr if arguments.markdown else sys.stdout
     print(f"{'bug':<36}{'':<10}{'runs':>5}{'CPU s':>8}  by", file=progress)
 

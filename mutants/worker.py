@@ -21,7 +21,7 @@ from mutants.bug import Bug
 from mutants.planting import modules, plant
 
 if TYPE_CHECKING:
-    from oarlock.testing.simulation.run import Plan, Verdict
+    from oarlock.testing.simulation.run import Verdict
 
 SCENARIOS = Path(__file__).parent.parent / "tests" / "scenarios"
 STUCK_S = 60.0
@@ -116,24 +116,31 @@ class Worker:
         self._report.runs += 1
         verdict = run(plan)
         self._report.vacuous = bool(verdict.vacuous)
-        if verdict.violations:
-            self._judge(f"{profile} {seed}", verdict)
-        elif verdict.vacuous and self._bug.edits and not self._healthy_is_vacuous(plan, profile):
-            self._end("stalled", f"{profile} {seed}", verdict.vacuous)
+        if verdict.violations or verdict.vacuous:
+            self._judge(f"{profile} {seed}", verdict, self._healthy(seed, profile))
 
-    def _judge(self, by: str, verdict: Verdict) -> None:
+    def _judge(self, by: str, verdict: Verdict, healthy: Report) -> None:
+        """The same run without the bug must find nothing; if that does too little, so may this."""
+        if healthy.outcome != "survived":
+            self._end("faulty", by, f"without the bug, too: {healthy.what}")
+        if not verdict.violations:
+            if not healthy.vacuous:
+                self._end("stalled", by, verdict.vacuous)
+            return
         what = verdict.violations[0]
         if any(f"{mistake.__name__}(" in what for mistake in (*MISTAKES, UnboundLocalError)):
             self._end("faulty", by, what)
         stalled = all(violation.startswith(LIVENESS) for violation in verdict.violations)
         self._end("stalled" if stalled else "caught", by, what)
 
-    def _healthy_is_vacuous(self, plan: Plan, profile: str) -> bool:
-        """Whether the same run does too little without the bug, too."""
+    def _healthy(self, seed: int, profile: str) -> Report:
+        """The same run without the bug."""
+        if not self._bug.edits:
+            return Report("survived")
         healthy = msgspec.structs.replace(self._bug, edits=())
-        job = Job(healthy, 1, scripts=False, first_seed=plan.seed, profile=profile)
+        job = Job(healthy, 1, scripts=False, first_seed=seed, profile=profile)
         lines = subprocess.run(command(job), capture_output=True, check=True).stdout.splitlines()
-        return msgspec.json.decode(lines[-1], type=Report).vacuous
+        return msgspec.json.decode(lines[-1], type=Report)
 
     def _check_planted(self) -> None:
         if missing := [name for name in modules(self._bug) if name not in sys.modules]:
