@@ -110,6 +110,16 @@ def _written(command: Words) -> Words:
     return command[3:] if command[0] == b"CAS" else command[2:]
 
 
+def says(logged: Command | None, request: Words) -> bool:
+    """Whether a command of the log is what was asked for, word by word."""
+    match logged:
+        case (b"EXEC", bytes(), bytes() as body):
+            return tuple(b" ".join(words) for words in packing.commands(body)) == request[1:-1]
+        case (b"SET", _, _, b"PX", _, end):  # when it ends goes along, by the clock of the replica
+            return logged == (*request, end)
+    return logged == request
+
+
 class Habits:
     """What a client does, drawn from its own random source."""
 

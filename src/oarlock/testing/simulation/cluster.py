@@ -10,6 +10,7 @@ from oarlock.errors import InvariantViolated, ReplicaRefused, StartupError
 from oarlock.node.node import Node
 from oarlock.state_machine import StateMachine
 from oarlock.testing.simulation.applied import Divergence, History
+from oarlock.testing.simulation.committed import Committed
 from oarlock.testing.simulation.host import RAFT_PORT, Host, address
 from oarlock.testing.simulation.loop import VirtualLoop
 from oarlock.testing.simulation.network import Wires
@@ -17,6 +18,7 @@ from oarlock.testing.simulation.record import Record
 from oarlock.testing.simulation.recovered import Recovered
 from oarlock.testing.simulation.safety import Safety
 from oarlock.testing.simulation.subject import Participant, Subject
+from oarlock.testing.simulation.timekeeping import Timekeeping
 from oarlock.testing.simulation.trace import Trace
 from oarlock.types import ReplicaId
 
@@ -41,6 +43,8 @@ class Cluster:
             Host(id, members, self.wires, Random(random.getrandbits(64)), Config(), subject.serve, self)
             for id in members
         ]
+        self._committed = Committed(self.hosts)
+        self._timekeeping = Timekeeping([host.clock for host in self.hosts])
 
     def start(self, clients: int) -> None:
         """Start every replica, and so many clients."""
@@ -92,6 +96,8 @@ class Cluster:
         try:
             self.safety.stepped(host)
             self._recovered.stepped(host)
+            self._committed.stepped(host)
+            self._timekeeping.stepped(host)
         except InvariantViolated as broken:
             self.violated(str(broken))
 

@@ -58,7 +58,16 @@ class KeyValueStore:
         return clients.Client(number, cluster.loop, cluster.wires, cluster.record, random, cluster.hosts)
 
     def judge(self, cluster: Cluster) -> Iterable[str]:
-        """Search for a legal order key by key, too: that trusts neither the log nor the machine."""
+        """What stands in the log, and what was looked up, is what clients asked for. And search for a legal order key
+        by key, too: that trusts neither the log nor the machine."""
+        for call in cluster.record.calls:
+            if call.is_read:
+                if call.outcome == "ok" and call.query != call.request:
+                    return (f"looked up {call.query!r:.200} instead: {call}",)
+            elif call.position is not None:
+                logged = cluster.history.applied[call.position].command
+                if not clients.says(logged, call.request):
+                    return (f"executed {logged!r:.200} instead: {call}",)
         verdict = check(_operations(cluster.record), MODELS["kv"])
         return () if verdict.outcome == "linearizable" else (verdict.sentence,)
 
