@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads plots clean
+.PHONY: help install demo test check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads bench-shares plots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-crowd: $(STAMP) ## Ten thousand idle clients, and clients that nobody want
 
 bench-reads: $(STAMP) ## What it costs a read to be linearizable: against the same server without the proof
 	@$(BIN)/python bench/reads.py $(ARGS)
+
+bench-shares: $(VENV)/.bench ## Where each microsecond of a GET and a SET goes, by sampling a leader and a follower
+	@$(BIN)/python bench/shares.py $(ARGS)
 
 plots: $(VENV)/.bench ## Draw the pictures of docs/performance.md from measurements; ARGS="--help" lists the options
 	@$(BIN)/python bench/plot.py $(ARGS)

@@ -2,7 +2,8 @@
 
 make bench ARGS="--json redis.json"
 make bench-reads ARGS="--json reads.json"
-make plots ARGS="--redis redis.json --reads reads.json"
+make bench-shares ARGS="--json shares.json"
+make plots ARGS="--redis redis.json --reads reads.json --shares shares.json"
 """
 
 import argparse
@@ -27,15 +28,18 @@ def main() -> None:
     )
     parser.add_argument("--redis", type=Path, metavar="FILE", help="what make bench measured")
     parser.add_argument("--reads", type=Path, metavar="FILE", help="what make bench-reads measured")
+    parser.add_argument("--shares", type=Path, metavar="FILE", help="what make bench-shares measured")
     options = parser.parse_args()
-    if options.redis is None and options.reads is None:
-        parser.error("say what to plot: --redis FILE, --reads FILE, or both")
+    if options.redis is None and options.reads is None and options.shares is None:
+        parser.error("say what to plot: --redis FILE, --reads FILE, --shares FILE, or several")
     # Text stays text, and a picture of the same figures is the same file.
     pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "oarlock", "font.size": 10})
     if options.redis is not None:
         compare(options.redis, ("oarlock", "redis"), "Three replicas against one Redis that syncs every write", "redis")
     if options.reads is not None:
         compare(options.reads, ("verified", "unverified"), "GETs, verified by a round and not", "reads")
+    if options.shares is not None:
+        stack(options.shares)
 
 
 def compare(measured: Path, servers: tuple[str, str], title: str, name: str) -> None:
@@ -78,6 +82,31 @@ def compare(measured: Path, servers: tuple[str, str], title: str, name: str) -> 
     figure.suptitle(title, fontsize=11)
     figure.tight_layout()
     figure.savefig(DOCS / f"{name}.svg", metadata={"Date": None})
+
+
+def stack(measured: Path) -> None:
+    """For each pipeline depth a panel, with a bar for each command and role that is stacked of what takes its time."""
+    rows: list[dict[str, Any]] = json.loads(measured.read_text())
+    parts = sorted({part for row in rows for part in row["parts"]} - {"interpreter lock"})
+    palette = pyplot.get_cmap("tab20").colors
+    depths = sorted({row["pipeline"] for row in rows})
+    figure, panels = pyplot.subplots(1, len(depths), figsize=(4.4 * len(depths), 4.2), squeeze=False)
+    for panel, depth in zip(panels[0], depths, strict=True):
+        bars = [row for row in rows if row["pipeline"] == depth]
+        for position, row in enumerate(bars):
+            bottom = 0.0
+            for part, colour in zip(parts, palette, strict=False):
+                micros = row["parts"].get(part, 0.0)
+                panel.bar(position, micros, 0.7, bottom, color=colour, label=part if position == 0 else None)
+                bottom += micros
+            panel.text(position, bottom * 1.01, f"{bottom:.1f}", ha="center", va="bottom")
+        panel.set_xticks(range(len(bars)), [f"{row['command']}\n{row['role']}" for row in bars])
+        panel.set_title("no pipelines" if depth == 1 else f"pipelines of {depth}", fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0][0].set_ylabel("µs of processor time a command")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), frameon=False, loc="lower center", ncols=4, fontsize=8)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    figure.savefig(DOCS / "shares.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
