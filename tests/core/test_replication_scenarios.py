@@ -1,11 +1,14 @@
 """Replication: what looks below the messages, and so is no script. The others are in tests/scenarios."""
 
+import pytest
+
 from oarlock.core.log import Log, Mark
 from oarlock.core.messages import AppendEntries
 from oarlock.core.roles import Leader
+from oarlock.errors import Overloaded
 from oarlock.testing.script.cluster import Cluster
 from oarlock.testing.script.replica import past_entry
-from oarlock.types import Index, ReplicaId, Term
+from oarlock.types import MAX_ENTRY_BYTES, Index, ReplicaId, Term
 
 
 def test_scenario_12_a_mark_from_before_a_truncation_counts_for_nothing() -> None:
@@ -39,3 +42,22 @@ def test_a_turn_sends_a_bounded_number_of_bytes_and_says_that_there_is_more() ->
     taken = [sum(isinstance(m, AppendEntries) and bool(m.entries) for _, m in raft.ready().messages) for _ in range(3)]
     assert taken == [4, 4, 0]
     assert not raft.has_more_to_send
+
+
+def test_a_leader_refuses_what_would_pile_up_uncommitted_until_a_commit_makes_room() -> None:
+    c = Cluster(3)
+    c.elect(1)
+    c.network.partition({1}, {2, 3})
+    largest = bytes(MAX_ENTRY_BYTES)
+    for _ in range(c.config.max_uncommitted_bytes // MAX_ENTRY_BYTES):
+        c.propose(1, largest)
+    last_index = c[1].raft.log.last_index
+    with pytest.raises(Overloaded):
+        c.propose(1, b"one more")
+    assert c[1].raft.log.last_index == last_index, "what is refused is not appended"
+    c.network.heal()
+    c.run(1.0)
+    assert c[1].raft.commit_index == last_index
+    assert isinstance(leader := c[1].raft.role, Leader)
+    assert leader.uncommitted_bytes == 0
+    c.propose(1, b"one more")
