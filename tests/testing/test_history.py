@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oarlock.testing.history import BadHistory, read_history, write_history
+from oarlock.testing.history import DEEPEST, BadHistory, read_history, write_history
 from oarlock.testing.models import MODELS
-from oarlock.testing.operation import NEVER, Operation
+from oarlock.testing.operation import NEVER, Operation, describe
 
 
 def event(process: int | str, type: str, f: str, value: Any = None, key: Any = None) -> bytes:
@@ -80,6 +80,22 @@ def test_bytes_are_written_as_text_and_an_unknown_outcome_before_the_next_call()
     assert [(line["type"], line.get("key"), line.get("value")) for line in written] == [
         ("invoke", "k", "1"), ("info", None, None), ("invoke", "k", None), ("ok", None, "1"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [DEEPEST + 1, 5_000, 100_000])
+@pytest.mark.parametrize("where", ["key", "value"])
+def test_what_is_nested_too_deeply_is_refused_in_words(depth: int, where: str) -> None:
+    nested = b"[" * depth + b"]" * depth
+    line = b'{"process": 1, "type": "invoke", "f": "write", "%s": %s}' % (where.encode(), nested)
+    with pytest.raises(BadHistory, match="line 1: it is nested too deeply"):
+        operations(line)
+
+
+def test_what_is_nested_as_deeply_as_allowed_is_told_in_words() -> None:
+    nested = b"[" * DEEPEST + b"]" * DEEPEST
+    line = b'{"process": 1, "type": "invoke", "f": "write", "value": %s}' % nested
+    (operation,) = operations(line)
+    assert describe(operation).startswith("write([[[")
 
 
 def test_a_process_that_does_two_things_at_a_time_cannot_be_written() -> None:

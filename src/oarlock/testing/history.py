@@ -21,6 +21,9 @@ import msgspec
 from oarlock.testing.models import InvalidOperation, Model
 from oarlock.testing.operation import NEVER, Operation
 
+DEEPEST = 100
+"""How far lists and objects may be nested: what follows them down needs a stack."""
+
 
 class BadHistory(ValueError):
     """The file is not a history; the message names the line."""
@@ -58,6 +61,8 @@ def read_history(lines: Iterable[bytes], model: Model) -> list[Operation]:
             raise BadHistory(f"line {number}: {error}") from None
         except UnicodeDecodeError:
             raise BadHistory(f"line {number}: it is not UTF-8") from None
+        except RecursionError:
+            raise BadHistory(f"line {number}: it is nested too deeply") from None
     for number, begun in open_.values():
         operations[number] = _operation(begun, None, number, NEVER)
     return [operations[number] for number in sorted(operations)]
@@ -96,12 +101,14 @@ def _operation(event: _Event, result: Any, invoked: int, completed: float) -> Op
     )
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: Any, depth: int = 0) -> Any:
     match value:
+        case list() | dict() if depth == DEEPEST:
+            raise BadHistory("it is nested too deeply")
         case list():
-            return tuple(map(_frozen, value))
+            return tuple(_frozen(item, depth + 1) for item in value)
         case dict():
-            return tuple(sorted((name, _frozen(item)) for name, item in value.items()))
+            return tuple(sorted((name, _frozen(item, depth + 1)) for name, item in value.items()))
         case _:
             return value
 
