@@ -133,6 +133,19 @@ def test_one_hard_object_does_not_keep_another_from_being_found_illegal() -> Non
     assert check([*hard("k"), *easy], MODELS["queue"], budget=1_000).key == "easy"
 
 
+@pytest.mark.parametrize("model", ["kv", "append"])
+@pytest.mark.parametrize("value", [True, ("a",), 7])
+def test_what_no_string_can_be_appended_to_is_a_state_like_any_other(model: str, value: object) -> None:
+    append = Operation("k", "append", "a", None, 0, 9, 1)
+    text = value if model == "append" or isinstance(value, bool | tuple) else str(value)
+    lengthened = f"{text}a" if isinstance(text, str) else "a"
+    assert check([append, write(value, 1, 2), read("b", 3, 4)], MODELS[model]).outcome == "illegal"
+    expected = [append, write(value, 10, 11), read(text, 12, 13)]
+    assert check([append, read("a", 9, 10), *expected[1:]], MODELS[model]).outcome == "linearizable"
+    after = check([append, write(value, 1, 2), read(lengthened, 3, 4)], MODELS[model])
+    assert after.outcome == ("linearizable" if isinstance(text, str) else "illegal")
+
+
 def test_progress_is_told_after_each_object() -> None:
     told: list[tuple[int, int]] = []
     operations = [Operation(key, "write", 1, None, 0, 1) for key in "aab"]

@@ -52,7 +52,7 @@ class Lengthening(Reach):
         self._cuts: dict[State, set[int]] = {}
 
     def __call__(self, state: State, wanted: State) -> bool:
-        if not isinstance(wanted, str | bytes):
+        if not isinstance(wanted, str | bytes) or not isinstance(state, str | bytes | None):
             return False
         if state is None:
             return 0 in self._cuts_of(wanted)
