@@ -102,6 +102,8 @@ def _live_through(cluster: Cluster, plan: Plan, schedule: Sequence[Fault]) -> No
         if not cluster.violations:
             _heal(cluster)
             _come_to_rest(cluster, plan.seconds)
+        if not cluster.violations:
+            _start_again(cluster)
     except Livelock as error:
         cluster.violated(str(error))
 
@@ -141,7 +143,22 @@ def _come_to_rest(cluster: Cluster, ended_s: float) -> None:
     loop.run(ended_s + PEACE_S, lambda: cluster.violations)
     for client in cluster.clients:
         client.stopping = True
-    until = ended_s + PEACE_S + CONVERGENCE_S
+    _await_rest(cluster, "peace")
+
+
+def _start_again(cluster: Cluster) -> None:
+    """A log that was written wrong shows when it is read: everybody is killed, and must come back as he was."""
+    cluster.tell("everybody starts again")
+    for host in cluster.hosts:
+        host.crash()
+    for host in cluster.hosts:
+        host.start()
+    _await_rest(cluster, "everybody started again")
+
+
+def _await_rest(cluster: Cluster, after: str) -> None:
+    loop = cluster.loop
+    until = loop.now + CONVERGENCE_S
     calm_since: float | None = None
     while loop.now < until and not cluster.violations:
         loop.run(loop.now + 0.1, lambda: cluster.violations)
@@ -153,7 +170,7 @@ def _come_to_rest(cluster: Cluster, ended_s: float) -> None:
         elif loop.now - calm_since > 1.0:
             return
     if not cluster.violations:
-        cluster.violated(f"not at rest {CONVERGENCE_S:g} s after peace: {_unrest(cluster)}")
+        cluster.violated(f"not at rest {CONVERGENCE_S:g} s after {after}: {_unrest(cluster)}")
 
 
 def _unrest(cluster: Cluster) -> str:
