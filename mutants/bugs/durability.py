@@ -88,7 +88,8 @@ BUGS = (
         name="gathered-writes-collide",
         rule="Of several writes gathered into one frame a later one overwrites from its first index on.",
         edits=(Edit("node.log_writer", "                del merged[max(keep, 0) :]\n", "                del keep\n"),),
-        mix={"disk stall": 30, "isolated leader": 30, "kill": 10},
+        replicas=5,
+        mix={"kill": 30, "slow disk": 30, "disk stall": 20, "clogged link": 30},
     ),
     Bug(
         name="vote-not-recovered",
@@ -112,7 +113,7 @@ BUGS = (
                 "        self.term, self.vote = self.entries[-1].term if self.entries else self.term, frame.vote\n",
             ),
         ),
-        tries=("process",),
+        mix={"clogged link": 40, "kill": 40, "isolated leader": 10},
     ),
     Bug(
         name="frames-not-replaced",
@@ -124,7 +125,7 @@ BUGS = (
                 "self.entries[frame.first_index - 1 : frame.last_index] = frame.entries()",
             ),
         ),
-        tries=("network", "storage"),
+        mix={"isolated leader": 40, "kill": 40},
     ),
     Bug(
         name="frame-checksum-unchecked",
