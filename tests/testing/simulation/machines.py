@@ -58,11 +58,12 @@ class Unusual(Words):
 
     def one(self, words: list[bytes]) -> Any:
         super().one(words)
-        self.log = [*self.log[-5:], words[0].decode()]
-        return Answer(set(words)) if len(self.log) % 2 else self.log
+        self.log.append(words[0].decode())
+        del self.log[:-5]
+        return Answer(set(words)) if sum(self.counts.values()) % 2 else list(self.log)
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
-        return [self.slowly(list(self.log), query["times"]) for query in queries]
+        return [self.slowly(list(self.log), query["times"]) if query["times"] else self.log for query in queries]
 
     def slowly(self, log: list[str], times: int) -> Iterator[None]:
         for _ in range(times):

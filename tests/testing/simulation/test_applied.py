@@ -203,6 +203,52 @@ def test_reads_of_a_pipeline_stand_in_its_order(story: Story, in_order: bool) ->
     assert (not story.problem) == in_order
 
 
+@pytest.mark.parametrize("outcome", ["failed", "unknown"])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_updates_stand_in_order_past_a_call_that_came_to_nothing(
+    story: Story, in_order: bool, outcome: Outcome
+) -> None:
+    one = story.write(b"1")
+    refused = story.read(after=one, client=1)
+    two = story.write(b"2", after=refused)
+    for call in (one, two) if in_order else (two, one):
+        story.apply(call)
+    story.end(one, None if in_order else b"2")
+    story.end(refused, None, outcome)
+    story.end(two, b"1" if in_order else None)
+    assert (not story.problem) == in_order
+    assert in_order or "went before it on its connection" in story.problem
+
+
+@pytest.mark.parametrize(("told", "ok"), [(b"1", True), (None, False), (b"2", False)])
+def test_a_read_keeps_its_place_past_calls_that_came_to_nothing(story: Story, told: Any, ok: bool) -> None:
+    one = story.write(b"1")
+    refused = story.read(after=one, client=1)
+    read = story.read(after=refused, client=1)
+    again = story.write(b"never", after=read)
+    two = story.write(b"2", after=again)
+    story.apply(one, two)
+    for call, result, outcome in (
+        (one, None, "ok"), (refused, None, "failed"), (read, told, "ok"), (again, None, "failed"), (two, b"1", "ok"),
+    ):  # fmt: skip
+        story.end(call, result, outcome)  # type: ignore[arg-type]
+    assert (not story.problem) == ok
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_reads_stand_in_order_past_a_call_that_came_to_nothing(story: Story, in_order: bool) -> None:
+    write = story.write(b"1")
+    one = story.read()
+    refused = story.write(b"never", after=one, client=2)
+    two = story.read(after=refused)
+    story.apply(write)
+    story.end(one, None if in_order else b"1")
+    story.end(refused, None, "failed")
+    story.end(two, b"1" if in_order else None)
+    story.end(write, None)
+    assert (not story.problem) == in_order
+
+
 @pytest.mark.parametrize("changed", [True, False])
 def test_what_was_watched_has_not_changed_when_it_is_executed(story: Story, changed: bool) -> None:
     read = story.read()

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from oarlock import Position
 from oarlock.testing import Session, SimulationFailed, simulate
+from oarlock.testing.simulation.library import Library, Program
+from oarlock.types import Index
 from tests.testing.simulation import machines
 from tests.testing.simulation.machines import Alarm, Unusual, Words, use_alarm, use_unusual, use_words
 
@@ -35,6 +38,22 @@ def test_a_good_machine_passes() -> None:
 
 def test_results_without_eq_parts_of_the_state_generators_and_unhashable_queries_pass() -> None:
     assert simulate(Unusual, use_unusual, seeds=range(2), seconds=5)[0].reads_verified > 20
+
+
+def test_results_and_answers_are_judged_as_they_were_when_they_were_given() -> None:
+    class Live(Words):
+        def one(self, words: list[bytes]) -> Any:
+            super().one(words)
+            return self.counts
+
+        def query(self, queries: Any, at: Any) -> Any:
+            return [self.counts]
+
+    machine = Library(Program(Live, use_words)).machine()
+    results = machine.apply((b"w1",), Position(Index(1), 1))
+    answers = machine.query((None,), Position(Index(1), 1))
+    machine.apply((b"w2",), Position(Index(2), 2))
+    assert list(results) == list(answers) == [{"w1": 1}]
 
 
 def test_a_machine_that_waits_for_a_time_passes() -> None:
