@@ -77,7 +77,9 @@ class SimulatedDisk(MemoryDisk):
             data = contents[source * SECTOR_BYTES : (source + 1) * SECTOR_BYTES]
             self.overwrite(path, sector * SECTOR_BYTES, data)
         else:
-            self.flip_bit(path, sector * SECTOR_BYTES * 8 + random.randrange(SECTOR_BYTES * 8))
+            # Where something stands: in the blank rest of a sector nobody looks.
+            held = contents[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES].rstrip(b"\0")
+            self.flip_bit(path, sector * SECTOR_BYTES * 8 + random.randrange(len(held) * 8))
         return True
 
     def _take_space(self, bytes_more: int) -> None:
