@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from itertools import pairwise
 from typing import Any
 
@@ -260,6 +261,31 @@ def test_a_task_that_died_of_an_exception_is_known_in_the_end(world: World) -> N
     world.process().start(fails())
     world.go(1)
     assert any("nobody waits for me" in trouble for trouble in untold(world))
+
+
+def test_a_task_that_died_long_ago_is_known_in_the_end_whenever_garbage_is_collected(world: World) -> None:
+    class Owner:
+        task: asyncio.Task[None]
+
+        async def fails(self) -> None:
+            raise LookupError("nobody waits for me")
+
+    async def short() -> None:
+        pass
+
+    def start() -> None:
+        owner = Owner()
+        owner.task = world.process().start(owner.fails())  # which holds its owner, which holds it
+
+    gc.disable()
+    try:
+        start()
+        for _ in range(200):
+            world.process().start(short())
+            world.go(world.loop.now + 1e-3)
+        assert any("nobody waits for me" in trouble for trouble in untold(world))
+    finally:
+        gc.enable()
 
 
 def untold(world: World) -> list[Any]:

@@ -253,7 +253,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         tasks = self.current.tasks
         if len(tasks) > 64:
-            tasks[:] = [other for other in tasks if not other.done()]
+            # Those that died of what nobody has looked at are told in the end, and not when garbage is collected.
+            tasks[:] = [other for other in tasks if not other.done() or other._log_traceback]
         tasks.append(task)
         return task
 
