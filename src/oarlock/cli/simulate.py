@@ -59,7 +59,7 @@ def simulate(
         oarlock simulate --seed 17 --trace          tell what happened
         oarlock simulate --seed 17 --shrink         which faults it takes
     """
-    from oarlock.testing.simulation.campaign import Totals, carry_out, plan_of
+    from oarlock.testing.simulation.campaign import Totals, WorkerDied, carry_out, plan_of
 
     if trace and seed is None:
         raise click.UsageError("--trace tells one run: say which with --seed.")
@@ -71,17 +71,20 @@ def simulate(
     if trace:
         _tell(plans[0], totals, as_json)
     else:
-        with click.progressbar(
-            carry_out(plans, min(jobs, len(plans))),
-            length=len(plans),
-            label="Runs",
-            file=sys.stderr,
-            item_show_func=lambda _: f"{totals.failed + totals.vacuous} failed" if totals.runs else None,
-        ) as verdicts:
-            for verdict in verdicts:
-                totals.add(verdict)
-                if as_json:
-                    click.echo(_json(verdict))
+        try:
+            with click.progressbar(
+                carry_out(plans, min(jobs, len(plans))),
+                length=len(plans),
+                label="Runs",
+                file=sys.stderr,
+                item_show_func=lambda _: f"{totals.failed + totals.vacuous} failed" if totals.runs else None,
+            ) as verdicts:
+                for verdict in verdicts:
+                    totals.add(verdict)
+                    if as_json:
+                        click.echo(_json(verdict))
+        except WorkerDied as died:
+            raise click.ClickException(str(died)) from None
     if not as_json:
         _summary(totals)
     if totals.first_failure is not None and shrink:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import msgspec
 import pytest
 
-from oarlock.testing.simulation.campaign import Totals, carry_out, plan_of
+from oarlock.testing.simulation import campaign
+from oarlock.testing.simulation.campaign import Totals, WorkerDied, carry_out, plan_of
 from oarlock.testing.simulation.faults import PROFILES
 from oarlock.testing.simulation.run import Plan, Verdict, run
 
@@ -39,6 +43,35 @@ def test_runs_at_the_same_time_come_in_order_and_as_they_would_alone() -> None:
     alone, together = (list(carry_out(plans, jobs)) for jobs in (1, 2))
     assert [verdict.seed for verdict in together] == [5, 6, 7]
     assert [verdict.trace_hash for verdict in together] == [verdict.trace_hash for verdict in alone]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_breaks_off_has_failed_and_is_named(monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    def breaks_off(plan: Plan) -> Verdict:
+        if plan.seed == 6:
+            raise LookupError("nobody foresaw this")
+        return run(plan)
+
+    monkeypatch.setattr(campaign, "run", breaks_off)
+    five, six, seven = carry_out([plan_of(seed, "calm", (3, 3), 2.0) for seed in (5, 6, 7)], jobs)
+    assert five.ok
+    assert seven.ok
+    assert not six.ok
+    assert six.seed == 6
+    assert "nobody foresaw this" in six.violations[0]
+    assert "broke off in breaks_off" in six.violations[0]
+
+
+def test_a_worker_that_dies_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(plan: Plan) -> Verdict:
+        if plan.seed == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return verdict(plan.seed)
+
+    monkeypatch.setattr(campaign, "run", dies)
+    monkeypatch.setattr(campaign, "LOOK_S", 0.05)
+    with pytest.raises(WorkerDied, match="seed 6 or one soon after"):
+        list(carry_out([plan_of(seed, "calm", (3, 3), 2.0) for seed in (5, 6, 7)], 2))
 
 
 def verdict(seed: int, **fields: object) -> Verdict:

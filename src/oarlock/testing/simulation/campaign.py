@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 from oarlock.testing.simulation.faults import PROFILES
-from oarlock.testing.simulation.run import Plan, Verdict, run
+from oarlock.testing.simulation.run import Plan, Verdict, planned_faults, run
+
+if TYPE_CHECKING:
+    from multiprocessing.pool import IMapIterator
+
+LOOK_S = 1.0
+"""How often to look whether all workers are still there, while a verdict is waited for."""
 
 
 def plan_of(seed: int, profile: str | None, replicas: tuple[int, int], seconds: float) -> Plan:
@@ -24,10 +32,49 @@ def plan_of(seed: int, profile: str | None, replicas: tuple[int, int], seconds: 
 def carry_out(plans: Iterable[Plan], jobs: int) -> Iterator[Verdict]:
     """Carry out every plan, ``jobs`` at a time; the verdicts in the order of the plans."""
     if jobs == 1:
-        yield from map(run, plans)
+        yield from map(carried_out, plans)
         return
+    others = multiprocessing.active_children()
     with multiprocessing.Pool(jobs, _ignore_interrupts) as pool:
-        yield from pool.imap(run, plans)
+        workers = [child for child in multiprocessing.active_children() if child not in others]
+        plans = list(plans)
+        verdicts = pool.imap(carried_out, plans)
+        for plan in plans:
+            yield _verdict(verdicts, plan, workers)
+
+
+def carried_out(plan: Plan) -> Verdict:
+    """The verdict of a run. One that broke off has failed like any other, so that its seed is known."""
+    try:
+        return run(plan)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        why = f"the run broke off in {last.name}, line {last.lineno} of {last.filename}: {error!r}"
+        return Verdict(
+            plan.seed, plan.profile, plan.replicas, ok=False, violations=[why], vacuous="", trace_hash="",
+            operations=0, unknown=0, refused=0, reads_verified=0, elections=0, faults={}, virtual_seconds=0.0,
+            cpu_seconds=0.0, schedule=planned_faults(plan) if plan.faults is None else list(plan.faults),
+        )  # fmt: skip
+
+
+class WorkerDied(Exception):
+    """A process that carried out runs is no more, and with it their verdicts."""
+
+
+def _verdict(
+    verdicts: IMapIterator[Verdict], plan: Plan, workers: Sequence[multiprocessing.process.BaseProcess]
+) -> Verdict:
+    """The next verdict. A pool would wait for that of a dead worker for ever."""
+    while True:
+        alive = all(worker.is_alive() for worker in workers)
+        try:
+            return verdicts.next(LOOK_S)
+        except multiprocessing.TimeoutError:
+            if not alive:
+                raise WorkerDied(
+                    f"A worker process has died, carrying out seed {plan.seed} or one soon after it; is there enough "
+                    "memory? Try again with fewer --jobs."
+                ) from None
 
 
 def _ignore_interrupts() -> None:
