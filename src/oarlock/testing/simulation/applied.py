@@ -10,7 +10,7 @@ had ended before it began, and before all that began after it had ended.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import GeneratorType
 from typing import Any
 
@@ -178,9 +178,17 @@ def _against_real_time(updates: Sequence[Call]) -> list[str]:
             return [f"out of order: ({call}) had ended when ({newest}) began, but stands after it in the log"]
         if newest is None or call.invoked > newest.invoked:
             newest = call
-        if call.after is not None and call.after.position is not None and call.after.position > (call.position or 0):
-            return [f"out of order: ({call}) stands before ({call.after}), which went before it on its connection"]
+        for before in _ahead_of(call):
+            if before.position is not None and before.position > (call.position or 0):
+                return [f"out of order: ({call}) stands before ({before}), which went before it on its connection"]
     return []
+
+
+def _ahead_of(call: Call) -> Iterator[Call]:
+    """The calls before it in its pipeline, the last one first: also past those that came to nothing."""
+    while call.after is not None:
+        call = call.after
+        yield call
 
 
 class _Replay:
@@ -225,13 +233,14 @@ class _Replay:
         self._bounds: dict[int, tuple[int, int]] = {}
         followers: dict[int, Call] = {}
         for call in updates:
-            if call.after is not None:
-                followers[id(call.after)] = call
+            for before in _ahead_of(call):
+                if before.position is not None:
+                    break
+                followers[id(before)] = call
         for read in self._reads:
             first = highest[bisect_left(ends, read.invoked)]
             last = lowest[bisect_left(begins, read.completed)]
-            if read.after is not None and read.after.position is not None:
-                first = max(first, read.after.position + 1)
+            first = max(first, *(before.position + 1 for before in _ahead_of(read) if before.position is not None), 0)
             follower = followers.get(id(read))
             if follower is not None:
                 last = min(last, follower.position or 0)
@@ -295,8 +304,9 @@ class _Replay:
         """Whether every read that had ended when it began has its place, and the one before it in its pipeline."""
         while self._first_open < len(self._reads) and id(self._reads[self._first_open]) in self._placed:
             self._first_open += 1
-        before = read.after
-        if before is not None and before.is_read and before.outcome == "ok" and id(before) not in self._placed:
+        if any(
+            before.is_read and before.outcome == "ok" and id(before) not in self._placed for before in _ahead_of(read)
+        ):
             return False
         return read.invoked < self._reads[self._first_open].completed
 
