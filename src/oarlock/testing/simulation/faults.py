@@ -312,7 +312,9 @@ def _damage(cluster: Cluster, random: Random) -> End | None:
         return None
     host = random.choice(damaged)
     files = [path for path in host.disk.paths() if path.startswith(f"{DIRECTORY}/{LOG_NAME}/")]
-    if not files or not host.disk.misdirect(random.choice(files), random):
+    newest = max((path for path in files if path.endswith(".wal")), default="")
+    path = newest if newest and random.random() < 0.5 else random.choice(files or [""])
+    if not path or not host.disk.misdirect(path, random):
         return None
     host.damaged = True
     cluster.tell(f"a sector of replica {host.id} is damaged")

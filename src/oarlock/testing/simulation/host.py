@@ -20,7 +20,7 @@ from oarlock.types import ReplicaId
 RAFT_PORT = 7400
 CLIENT_PORT = 6379
 DIRECTORY = "/data"
-SEGMENT_BYTES = 256 * 1024
+SEGMENT_BYTES = 64 * 1024
 """Of the log's files: small, so that the log goes from one to the next in every run."""
 RESTART_S = (0.05, 1.5)
 """How long whoever watches over a replica takes to start it again after it has ended by itself."""
