@@ -167,12 +167,6 @@ BUGS = (
         mix={"damaged sector": 40, "kill": 10},
     ),
     Bug(
-        name="torn-tail-refused",
-        rule="A torn frame was never acknowledged: the replica drops it and starts.",
-        edits=(Edit("storage.replay", "if found.fault is Fault.DAMAGED or (", "if found.fault is Fault.TORN or ("),),
-        mix={"power loss of some": 60, "slow disk": 30},
-    ),
-    Bug(
         name="segment-named-but-not-for-long",
         rule="A segment gets frames once its name is durable.",
         edits=(
@@ -182,7 +176,7 @@ BUGS = (
                 "",
             ),
         ),
-        mix={"power loss of some": 60, "slow disk": 30},
+        mix={"slow disk": 60, "power loss of some": 15},
     ),
     Bug(
         name="segment-named-before-its-header",
@@ -194,7 +188,7 @@ BUGS = (
                 "        await file.write_at(0, image)\n",
             ),
         ),
-        mix={"power loss of some": 60, "slow disk": 30},
+        mix={"slow disk": 60, "power loss of some": 15},
     ),
     Bug(
         name="recovered-but-not-for-long",
@@ -212,7 +206,7 @@ BUGS = (
                 "            await file.close()\n",
             ),
         ),
-        mix={"power loss of some": 60, "slow disk": 30},
+        mix={"slow disk": 60, "power loss of some": 60},
     ),
     Bug(
         name="recovery-trusts-the-page-cache",
