@@ -124,6 +124,8 @@ def test_a_trace_tells_the_run_as_a_story(capsys: pytest.CaptureFixture[str]) ->
         (("--profile", "stormy"), "'stormy' is not one of"),
         (("--jobs", "0"), "--jobs"),
         (("--minutes", "0"), "--minutes"),
+        (("--minutes", "nan"), "--minutes: a run must end."),
+        (("--minutes", "inf"), "--minutes: a run must end."),
     ],
 )
 def test_bad_usage_is_a_sentence_and_exit_status_2(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -65,6 +66,8 @@ def simulate(
         raise click.UsageError("--trace tells one run: say which with --seed.")
     if replicas[0] < 1 or replicas[1] > 9:
         raise click.UsageError("--replicas: from 1 to 9.")
+    if not math.isfinite(minutes):
+        raise click.UsageError("--minutes: a run must end.")
     first, last = (seed, seed) if seed is not None else seeds
     plans = [plan_of(number, profile, replicas, minutes * 60) for number in range(first, last + 1)]
     totals = Totals()
