@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCENARIOS = Path(__file__).parent.parent / "tests" / "scenarios"
 STUCK_S = 60.0
 """CPU seconds without an end of a script or a run, of which each usually takes one or two."""
-MISTAKES = (NameError, AttributeError, TypeError, ImportError, SyntaxError)
+MISTAKES = (NameError, AttributeError, ImportError, SyntaxError)
 """What a bug that is badly written raises: catching that proves nothing. (UnboundLocalError is a NameError.)"""
 LIVENESS = ("not at rest", "no answer after")
 """How the sentences begin that complain of what does not happen, instead of what does."""

@@ -16,7 +16,7 @@ BUGS = (
                 "            self._writer.write(ready.persist, [])\n",
             ),
         ),
-        tries=("storage", "process"),
+        mix={"slow disk": 60, "kill": 60},
     ),
     Bug(
         name="own-entries-remembered-too-long",
@@ -35,17 +35,6 @@ BUGS = (
         rule="Each client is told the result of its own command.",
         edits=(Edit("node.writes", "results if len(groups) == 1 else results[start:end]", "results[: end - start]"),),
         tries=("calm",),
-    ),
-    Bug(
-        name="unknown-kind-skipped",
-        rule="An entry of a kind that this version does not know stops the replica.",
-        edits=(
-            Edit(
-                "node.applier",
-                "elif entry.kind not in (EntryKind.SENTINEL, EntryKind.CONFIGURATION):",
-                "elif False:",
-            ),
-        ),
     ),
     Bug(
         name="entry-time-of-its-own-clock",
@@ -102,7 +91,7 @@ BUGS = (
                 "        term = self._writer.durable.term",
             ),
         ),
-        tries=("storage",),
+        mix={"slow disk": 60, "isolated leader": 30, "spoilt frames": 20},
     ),
     Bug(
         name="honest-replica-refused",
@@ -120,29 +109,5 @@ BUGS = (
             ),
         ),
         tries=("network", "process"),
-    ),
-    Bug(
-        name="past-unexamined",
-        rule="A replica that has lost its past is refused.",
-        edits=(
-            Edit(
-                "node.acquaintance",
-                "if hello.durable_term < term or (hello.durable_term == term and hello.last_index < index):",
-                "if False:",
-            ),
-        ),
-        tries=("process",),
-    ),
-    Bug(
-        name="another-incarnation-welcome",
-        rule="A member with another incarnation than it had when the cluster formed is refused.",
-        edits=(
-            Edit(
-                "node.acquaintance",
-                "if member.incarnation and member.incarnation != hello.incarnation:",
-                "if False:",
-            ),
-        ),
-        tries=("process",),
     ),
 )

@@ -180,24 +180,6 @@ BUGS = (
         ),
     ),
     Bug(
-        name="late-answer-to-a-new-question",
-        rule="An answer to a request that was given up says nothing of what is asked now.",
-        edits=(Edit("node.reads", "if asked is None or number < self._asked_from:", "if asked is None:"),),
-        mix={"clogged link": 40, "one-way partition": 15, "isolated leader": 10},
-    ),
-    Bug(
-        name="answer-to-a-former-life",
-        rule="An answer to a request of a replica's former life says nothing to this one.",
-        edits=(
-            Edit(
-                "node.node",
-                "if boot == self._boot:  # else it answers a request of this replica's former life",
-                "if True:",
-            ),
-        ),
-        mix={"clogged link": 40, "kill": 40},
-    ),
-    Bug(
         name="refused-read-answered",
         rule="A read that was refused has read nothing.",
         edits=(

@@ -122,7 +122,7 @@ BUGS = (
         name="stopping-denies-execution",
         rule="A replica that stops does not know the outcome of what it has cut.",
         edits=(Edit("node.writes", "self._fail(group, undecided)", "self._fail(group, waiting)"),),
-        tries=("process",),
+        mix={"clean stop": 40, "isolated leader": 30, "one-way partition": 20},
     ),
     Bug(
         name="undecided-never-expire",
