@@ -41,4 +41,7 @@ class StoryOfLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         process = self._loop._current
-        self._loop.trace.tell(self._loop.now, process.name if process else "world", record.getMessage())
+        who = process.name if process else "world"
+        self._loop.trace.tell(self._loop.now, who, record.getMessage())
+        if record.exc_info:
+            self._loop.troubles.append(f"{who}: {record.getMessage()}: {record.exc_info[1]!r}")
