@@ -4,17 +4,6 @@ from mutants.bug import Bug, Edit
 
 BUGS = (
     Bug(
-        name="reads-expire-by-themselves",
-        rule="A key whose time has come by the time of an applied entry is gone; nothing else makes it go.",
-        edits=(
-            Edit(
-                "kv.machine",
-                "deadlines, now_ms = data.lifetimes.deadlines, data.lifetimes.now_ms",
-                "deadlines, now_ms = data.lifetimes.deadlines, max(data.lifetimes.now_ms, at.time_ms)",
-            ),
-        ),
-    ),
-    Bug(
         name="keys-never-expire",
         rule="Applying an entry makes the keys go whose time has come by then.",
         edits=(
@@ -41,35 +30,7 @@ BUGS = (
         name="plain-set-unnoticed-by-watch",
         rule="A write of a watched key aborts the transaction.",
         edits=(Edit("kv.machine", "                versions[crc & VERSION_MASK] = change\n", ""),),
-    ),
-    Bug(
-        name="version-goes-with-the-key",
-        rule="Versions survive the key: one that came and went in between is noticed.",
-        edits=(
-            Edit(
-                "kv.keyspace",
-                "        return 2 * self.versions[crc32(key) & VERSION_MASK] + (self.get(key) is not None)\n",
-                "        there = self.get(key) is not None\n"
-                "        return 2 * self.versions[crc32(key) & VERSION_MASK] + 1 if there else 0\n",
-            ),
-        ),
-    ),
-    Bug(
-        name="aborted-transaction-half-executed",
-        rule="All of a transaction is executed, or nothing is.",
-        edits=(
-            Edit(
-                "kv.machine",
-                "            return None\n        results: list[Any] = []\n        for inner",
-                "            commands = commands[:1]\n        results: list[Any] = []\n        for inner",
-            ),
-            Edit(
-                "kv.machine",
-                "drained(answer) if isinstance(answer, Generator) else answer)\n        return results\n",
-                "drained(answer) if isinstance(answer, Generator) else answer)\n"
-                "        return None if any(data.version(key) != version for key, version in watched) else results\n",
-            ),
-        ),
+        tries=("calm",),
     ),
     Bug(
         name="state-by-division-of-the-log",
