@@ -13,7 +13,8 @@ from oarlock.testing.simulation.applied import Divergence, History
 from oarlock.testing.simulation.committed import Committed
 from oarlock.testing.simulation.host import RAFT_PORT, Host, address
 from oarlock.testing.simulation.loop import VirtualLoop
-from oarlock.testing.simulation.network import Wires
+from oarlock.testing.simulation.network import Path, Wires
+from oarlock.testing.simulation.promises import require_durable
 from oarlock.testing.simulation.record import Record
 from oarlock.testing.simulation.recovered import Recovered
 from oarlock.testing.simulation.safety import Safety
@@ -45,6 +46,8 @@ class Cluster:
         ]
         self._committed = Committed(self.hosts)
         self._timekeeping = Timekeeping([host.clock for host in self.hosts])
+        self._by_address = {host.address: host for host in self.hosts}
+        self.wires.on_frames = self._sent
 
     def start(self, clients: int) -> None:
         """Start every replica, and so many clients."""
@@ -98,6 +101,13 @@ class Cluster:
             self._recovered.stepped(host)
             self._committed.stepped(host)
             self._timekeeping.stepped(host)
+        except InvariantViolated as broken:
+            self.violated(str(broken))
+
+    def _sent(self, path: Path, data: bytes) -> None:
+        sender, receiver = (self._by_address[address] for address in path)
+        try:
+            require_durable(sender, ReplicaId(receiver.id), data)
         except InvariantViolated as broken:
             self.violated(str(broken))
 

@@ -33,6 +33,8 @@ class DiskTroubles(msgspec.Struct):
     """The next write or sync ends with EIO, once;"""
     failing_in: Sequence[str] = ("write", "sync")
     """or the next of only one of them."""
+    power_fails_in: str = ""
+    """In the middle of the next operation of this name the machine loses power."""
 
 
 class SimulatedDisk(MemoryDisk):
@@ -42,6 +44,8 @@ class SimulatedDisk(MemoryDisk):
         """``bite`` is told of every operation that suffers."""
         super().__init__(random)
         self._bite = bite
+        self.lose_power_now: Callable[[], None] = lambda: None
+        """Called when the machine loses power in the middle of an operation."""
         self.troubles = DiskTroubles()
         self._loop = loop
         self._process: Process | None = None
@@ -92,7 +96,8 @@ class SimulatedDisk(MemoryDisk):
 
     def _new(self) -> SimulatedDisk:
         other = SimulatedDisk(self._random, self._loop, self._bite)
-        other.troubles = DiskTroubles(slowness=self.troubles.slowness)
+        other.troubles = DiskTroubles(slowness=self.troubles.slowness, power_fails_in=self.troubles.power_fails_in)
+        other.lose_power_now = self.lose_power_now
         return other
 
     async def _step(self, operation: str, path: str) -> None:
@@ -100,6 +105,11 @@ class SimulatedDisk(MemoryDisk):
         self.steps += 1
         assert self._process is not None, "a disk is attached to a process"
         troubles = self.troubles
+        if operation == troubles.power_fails_in:
+            troubles.power_fails_in = ""
+            self._bite("power lost in a disk operation")
+            self._loop.at(self._loop.now, self.lose_power_now)
+            await self._loop.create_future()  # for ever
         low, high = _SYNC_S if operation in _SYNCING else _QUICK_S
         if troubles.slowness != 1.0:
             self._bite("disk operation slowed down")

@@ -233,6 +233,22 @@ def _power_loss_of_all(cluster: Cluster, random: Random) -> End | None:
     return _powerless(cluster, list(cluster.hosts))
 
 
+def _power_loss_in_operation(cluster: Cluster, random: Random) -> End | None:
+    """The moments at which power matters most are short, and hardly ever met by chance."""
+    host = _leader_or_any(cluster, random)
+    if host is None:
+        return None
+    operation = random.choice(("write", "sync", "preallocate", "rename", "create", "sync_directory"))
+    host.disk.troubles.power_fails_in = operation
+    cluster.tell(f"replica {host.id} loses power in its next {operation}")
+
+    def end() -> None:
+        host.disk.troubles.power_fails_in = ""
+        host.restore_power()
+
+    return end
+
+
 def _powerless(cluster: Cluster, hosts: list[Host]) -> End | None:
     hosts = [host for host in hosts if host.powered]
     for host in hosts:
@@ -378,6 +394,7 @@ KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
     "power loss": _power_loss,
     "power loss of some": _power_loss_of_some,
     "power loss of all": _power_loss_of_all,
+    "power loss in an operation": _power_loss_in_operation,
     "disk stall": _disk_stall,
     "slow disk": _slow_disk,
     "disk error": _disk_error,
@@ -395,7 +412,8 @@ _NETWORK = {
 }  # fmt: skip
 _PROCESSES = {"kill": 10, "kill of all": 1, "clean stop": 5, "pause": 8, "slow replica": 5, "burst of clients": 3}
 _STORAGE = {
-    "power loss": 8, "power loss of some": 4, "power loss of all": 3, "disk stall": 6, "slow disk": 4, "disk error": 4,
+    "power loss": 8, "power loss of some": 4, "power loss of all": 3, "power loss in an operation": 6, "disk stall": 6,
+    "slow disk": 4, "disk error": 4,
     "full disk": 4, "damaged sector": 3, "kill": 6,
 }  # fmt: skip
 _CLOCKS = {

@@ -98,6 +98,7 @@ class Host:
         self.loop = wires.loop
         self.random = random
         self.disk = SimulatedDisk(Random(random.random()), self.loop, wires.bite)
+        self.disk.lose_power_now = self.lose_power
         self.clock = HostClock(self.loop, random.uniform(0, 1e6), random.randrange(1 << 42))
         self.process: Process | None = None
         self.node: Node | None = None

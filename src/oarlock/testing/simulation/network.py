@@ -21,6 +21,7 @@ from zlib import crc32
 
 import msgspec
 
+from oarlock.network.frames import HEADER_BYTES
 from oarlock.network.transport import KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, UNACKNOWLEDGED_MS
 from oarlock.testing.simulation.loop import Process, VirtualLoop
 
@@ -82,6 +83,8 @@ class Wires:
         self.latency_s = latency_s
         self.bitten: dict[str, int] = {}
         """How often each kind of trouble hit something."""
+        self.on_frames: Callable[[Path, bytes], None] = lambda path, data: None
+        """Hears of what leaves one replica for another, behind the handshake."""
         self._conditions: dict[Path, Conditions] = {}
         self._listeners: dict[tuple[Host, int], _Listener] = {}
         self._ends: list[End] = []
@@ -140,6 +143,8 @@ class Wires:
     def carry(self, end: End, item: _Item) -> None:
         """Take something from an end to its peer."""
         random, now = self.random, self.loop.now
+        if end.frames and end.writes > 1 and isinstance(item, bytes):
+            self.on_frames(end.path, item)
         conditions = self._conditions.get(end.path)
         delay_s = random.uniform(*self.latency_s)
         in_order = True
@@ -521,7 +526,8 @@ class End(asyncio.Transport):
 
 
 def _with_a_bit_flipped(data: bytes, random: Random) -> bytes:
-    bit = random.randrange(8 * len(data))
+    # Often in the header, small as it is: damage there is the worst.
+    bit = random.randrange(8 * (HEADER_BYTES if random.random() < 0.3 else len(data)))
     spoilt = bytearray(data)
     spoilt[bit // 8] ^= 1 << bit % 8
     return bytes(spoilt)
