@@ -30,3 +30,5 @@ class Bug(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 3
     seconds: float = 20.0
     """Virtual, of each run."""
+    tests: tuple[str, ...] = ()
+    """Files of tests that notice it, for what takes a coincidence that no seed will meet: after a few runs."""

@@ -30,6 +30,8 @@ MISTAKES = (NameError, AttributeError, ImportError, SyntaxError)
 """What a bug that is badly written raises: catching that proves nothing. (UnboundLocalError is a NameError.)"""
 LIVENESS = ("not at rest", "no answer after")
 """How the sentences begin that complain of what does not happen, instead of what does."""
+FEW_RUNS = 12
+"""Of a bug that names its tests, before these have their turn."""
 MIX = "mix"
 """Stands for a profile of a bug's own."""
 
@@ -79,9 +81,11 @@ class Worker:
             plant(self._bug)
         if self._job.scripts:
             self._play_scripts()
-        for number in range(self._job.seeds):
+        for number in range(min(self._job.seeds, FEW_RUNS) if self._bug.tests else self._job.seeds):
             seed = self._job.first_seed + number
             self._simulate(seed, self._job.profile or profile_of(self._bug, number))
+        if self._bug.tests:
+            self._run_tests()
         self._check_planted()
         self._end("survived", "", "")
 
@@ -118,6 +122,25 @@ class Worker:
         self._report.vacuous = bool(verdict.vacuous)
         if verdict.violations or verdict.vacuous:
             self._judge(f"{profile} {seed}", verdict, self._healthy(seed, profile))
+
+    def _run_tests(self) -> None:
+        """With the bug planted in what they import; nothing that they print may get among our lines."""
+        import pytest
+
+        self._begin("tests")
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        failed: list[str] = []
+
+        class FirstFailure:
+            def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+                if report.failed:
+                    failed.append(report.nodeid)
+
+        self._output = os.fdopen(os.dup(1), "w")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        pytest.main(["-x", "-q", "-p", "no:cacheprovider", *self._bug.tests], plugins=[FirstFailure()])
+        if failed:
+            self._end("caught", f"test {failed[0].rpartition('::')[2]}", "")
 
     def _judge(self, by: str, verdict: Verdict, healthy: Report) -> None:
         """The same run without the bug must find nothing; if that does too little, so may this."""

@@ -90,6 +90,7 @@ BUGS = (
         edits=(Edit("node.log_writer", "                del merged[max(keep, 0) :]\n", "                del keep\n"),),
         replicas=5,
         mix={"kill": 30, "slow disk": 30, "disk stall": 20, "clogged link": 30},
+        tests=("tests/node/test_log_writer.py",),
     ),
     Bug(
         name="vote-not-recovered",
@@ -144,6 +145,7 @@ BUGS = (
             ),
         ),
         mix={"damaged sector": 40, "kill": 10},
+        tests=("tests/storage/test_damage.py",),
     ),
     Bug(
         name="damage-taken-for-a-tear",
@@ -176,7 +178,8 @@ BUGS = (
                 "",
             ),
         ),
-        mix={"slow disk": 60, "power loss of some": 15},
+        mix={"power loss in an operation": 60},
+        tests=("tests/storage/test_power_failure.py",),
     ),
     Bug(
         name="segment-named-before-its-header",
@@ -188,7 +191,8 @@ BUGS = (
                 "        await file.write_at(0, image)\n",
             ),
         ),
-        mix={"slow disk": 60, "power loss of some": 15},
+        mix={"power loss in an operation": 60},
+        tests=("tests/storage/test_power_failure.py",),
     ),
     Bug(
         name="recovered-but-not-for-long",
@@ -206,7 +210,8 @@ BUGS = (
                 "            await file.close()\n",
             ),
         ),
-        mix={"slow disk": 60, "power loss of some": 60},
+        mix={"power loss in an operation": 60, "kill": 20},
+        tests=("tests/storage/test_power_failure.py",),
     ),
     Bug(
         name="recovery-trusts-the-page-cache",

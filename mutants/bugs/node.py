@@ -92,6 +92,7 @@ BUGS = (
             ),
         ),
         mix={"slow disk": 60, "isolated leader": 30, "spoilt frames": 20},
+        tests=("tests/node/test_log_writer.py", "tests/node/test_durability.py", "tests/node/test_identity.py"),
     ),
     Bug(
         name="honest-replica-refused",
@@ -109,5 +110,6 @@ BUGS = (
             ),
         ),
         tries=("network", "process"),
+        tests=("tests/node/test_acquaintance.py",),
     ),
 )

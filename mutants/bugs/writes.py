@@ -79,6 +79,7 @@ BUGS = (
         rule="A slice cut for one term never stands in an entry of another.",
         edits=(Edit("node.intake", "if message.term == self.term and", "if"),),
         tries=("network",),
+        tests=("tests/node/test_intake.py",),
     ),
     Bug(
         name="handed-over-too-early",
@@ -123,6 +124,7 @@ BUGS = (
         rule="A replica that stops does not know the outcome of what it has cut.",
         edits=(Edit("node.writes", "self._fail(group, undecided)", "self._fail(group, waiting)"),),
         mix={"clean stop": 40, "isolated leader": 30, "one-way partition": 20},
+        tests=("tests/node/test_writes.py", "tests/node/test_fate.py"),
     ),
     Bug(
         name="undecided-never-expire",

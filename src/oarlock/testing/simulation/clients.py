@@ -280,7 +280,7 @@ class Client:
             line.send([read.request])
             if not await self._await_all(line, host, [read]) or read.outcome != "ok":
                 return False  # and with the connection the WATCH
-            await asyncio.sleep(random.expovariate(1 / 0.02))
+            await asyncio.sleep(random.expovariate(1 / 0.2))  # time for others to come between
         body: list[Words] = [(b"SET", key, value), (b"GET", habits.key(b"x")), (b"APPEND", b"x2", value + b";")]
         random.shuffle(body)
         if line.lost:

@@ -20,6 +20,8 @@ from oarlock.testing.simulation.loop import Process, VirtualLoop
 
 _QUICK_S = (5e-6, 50e-6)
 _SYNC_S = (100e-6, 900e-6)
+_HEAD_BYTES = 64
+"""Of a sector; where a frame's header would be. Small as it is, damage there does the most."""
 _SYNCING = ("sync", "sync_directory", "preallocate")
 
 
@@ -84,7 +86,8 @@ class SimulatedDisk(MemoryDisk):
         else:
             # Where something stands: in the blank rest of a sector nobody looks.
             held = contents[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES].rstrip(b"\0")
-            self.flip_bit(path, sector * SECTOR_BYTES * 8 + random.randrange(len(held) * 8))
+            size = min(len(held), _HEAD_BYTES) if random.random() < 0.5 else len(held)
+            self.flip_bit(path, sector * SECTOR_BYTES * 8 + random.randrange(size * 8))
         return True
 
     def _take_space(self, bytes_more: int) -> None:

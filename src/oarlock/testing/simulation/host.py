@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -22,6 +23,8 @@ CLIENT_PORT = 6379
 DIRECTORY = "/data"
 SEGMENT_BYTES = 64 * 1024
 """Of the log's files: small, so that the log goes from one to the next in every run."""
+ANSWER_S = 3.0
+"""How long a replica that is asked to stop goes on as usual with what was asked before."""
 RESTART_S = (0.05, 1.5)
 """How long whoever watches over a replica takes to start it again after it has ended by itself."""
 
@@ -225,9 +228,14 @@ class Host:
             self.process.start(self._stop(self.process, self.node, self._served))
 
     async def _stop(self, process: Process, node: Node, served: Served | None) -> None:
-        if served is not None:
-            await served.close()
+        """As ``oarlock serve`` does: answer what was asked already in the usual way, if that is soon; then end the
+        node, which answers the rest."""
+        closing = asyncio.ensure_future(served.close()) if served is not None else None
+        if closing is not None:
+            await asyncio.wait((closing, node.failed), timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
         await node.close()
+        if closing is not None:
+            await closing
         self.loop.at(self.loop.now, self._stopped, process)
 
     def _stopped(self, process: Process) -> None:

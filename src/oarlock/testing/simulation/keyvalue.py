@@ -99,4 +99,4 @@ class _Server:
         self._server = server
 
     async def close(self) -> None:
-        await self._server.close(1.0)
+        await self._server.close(7.0)
