@@ -351,3 +351,13 @@ def test_a_machine_whose_results_depend_on_what_is_applied_together_is_found(sto
     story.end(one, 2)
     story.end(two, 2)
     assert "applying one command after another" in story.problem
+
+
+@pytest.mark.parametrize("told", [None, b"1"])
+def test_a_read_may_come_before_what_nobody_knew_of_when_it_was_asked(story: Story, told: Any) -> None:
+    write = story.write(b"1")
+    read = story.read(after=write, client=1)
+    story.end(write, None, "unknown")  # at its deadline; it takes effect later
+    story.end(read, told)
+    story.apply(write)
+    assert not story.problem

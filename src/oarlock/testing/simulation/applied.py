@@ -240,7 +240,10 @@ class _Replay:
         for read in self._reads:
             first = highest[bisect_left(ends, read.invoked)]
             last = lowest[bisect_left(begins, read.completed)]
-            first = max(first, *(before.position + 1 for before in _ahead_of(read) if before.position is not None), 0)
+            for before in _ahead_of(read):
+                # One of which nobody knew when the read was asked may take effect after it.
+                if before.position is not None and before.outcome == "ok":
+                    first = max(first, before.position + 1)
             follower = followers.get(id(read))
             if follower is not None:
                 last = min(last, follower.position or 0)
