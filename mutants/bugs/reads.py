@@ -190,5 +190,6 @@ BUGS = (
             ),
         ),
         mix={"partial partition": 40, "clean stop": 20, "isolated leader": 10},
+        tests=("tests/node/test_reads.py",),
     ),
 )

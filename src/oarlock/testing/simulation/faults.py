@@ -320,7 +320,10 @@ def _disk_full(cluster: Cluster, random: Random) -> End | None:
 
 
 def _damage(cluster: Cluster, random: Random) -> End | None:
-    """A sector goes bad. Only ever on a minority: a majority's disks are what durability is made of."""
+    """A sector goes bad. Only ever on a minority: a majority's disks are what durability is made of; and not before
+    the cluster has formed, which takes all of its replicas."""
+    if len(cluster.safety.committed) < 2:
+        return None
     damaged = [host for host in cluster.hosts if host.damaged]
     if len(damaged) < (len(cluster.hosts) - 1) // 2:
         damaged.append(random.choice([host for host in cluster.hosts if not host.damaged]))
