@@ -527,7 +527,7 @@ class End(asyncio.Transport):
 
 def _with_a_bit_flipped(data: bytes, random: Random) -> bytes:
     # Often in the header, small as it is: damage there is the worst.
-    bit = random.randrange(8 * (HEADER_BYTES if random.random() < 0.3 else len(data)))
+    bit = random.randrange(8 * (min(HEADER_BYTES, len(data)) if random.random() < 0.3 else len(data)))
     spoilt = bytearray(data)
     spoilt[bit // 8] ^= 1 << bit % 8
     return bytes(spoilt)
