@@ -28,6 +28,8 @@ class Committed:
         """By replica: the term of each entry that has been synced, by index."""
         self._epochs: dict[int, tuple[int, int]] = {}
         """By replica: the life and the epoch of its log when it was looked at last."""
+        self._looked: dict[int, int] = {}
+        """By replica: up to where its log was looked at in that epoch."""
         self._commit = Index(0)
 
     def stepped(self, host: Host) -> None:
@@ -53,9 +55,10 @@ class Committed:
             # A damaged disk may have lost what its replica had promised; that it had it still counts.
             kept = max(last, len(durable) - 1) if host.damaged else last
             del durable[kept + 1 :]
-            for index in range(1, min(last, len(durable) - 1) + 1):
-                durable[index] = _term(raft, index)
-        durable += [_term(raft, index) for index in range(len(durable), last + 1)]
+            self._looked[host.id] = 0
+        for index in range(self._looked[host.id] + 1, last + 1):
+            durable[index : index + 1] = [_term(raft, index)]  # in place of what stood there before, or at the end
+        self._looked[host.id] = last
 
     def _look_at_commits(self, raft: Raft) -> None:
         for index in range(self._commit + 1, raft.commit_index + 1):
