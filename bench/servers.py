@@ -34,7 +34,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Seconds of processor time, user and system, that all its processes have used."""
-        return sum(_cpu_ticks(pid) for pid in self._pids) / CLOCK_TICKS
+        return sum(map(cpu_s, self._pids))
 
 
 class RedisServer(Server):
@@ -128,6 +128,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _cpu_ticks(pid: int) -> int:
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time, user and system, that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS

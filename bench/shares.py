@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from load import CLIENTS, KEYS, fill, note
-from servers import CLOCK_TICKS, RedisServer, cluster, require
+from servers import RedisServer, cluster, cpu_s, require
 
 SAMPLER = Path(sys.executable).parent / "py-spy"
 SAMPLES_A_SECOND = 400
@@ -153,11 +153,6 @@ def part_of(frames: list[str]) -> str:
 def commands(server: RedisServer) -> int:
     with server.client() as client:
         return int(client.info("stats")["total_commands_processed"])
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
 def print_table(rows: list[dict[str, object]]) -> None:

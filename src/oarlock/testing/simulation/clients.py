@@ -317,9 +317,8 @@ class Client:
             while True:
                 try:
                     while ended < len(calls):
-                        async with asyncio.timeout(
-                            patience_s
-                        ):  # a command waits for those before it, and then has its own deadline
+                        # A command waits for those before it, and then has its own deadline.
+                        async with asyncio.timeout(patience_s):
                             reply = plain(await line.reply())
                         if skip:
                             skip -= 1

@@ -7,7 +7,6 @@ from typing import Any
 
 from oarlock.core.config import Config
 from oarlock.errors import InvariantViolated, ReplicaRefused, StartupError
-from oarlock.node.node import Node
 from oarlock.state_machine import StateMachine
 from oarlock.testing.simulation.applied import Divergence, History
 from oarlock.testing.simulation.committed import Committed
@@ -91,9 +90,6 @@ class Cluster:
 
     def machine(self, host: Host) -> StateMachine:
         return self.history.observed(self.subject.machine(), f"replica {host.id} (life {host.lives})")
-
-    def began(self, host: Host, node: Node) -> None:
-        pass
 
     def stepped(self, host: Host) -> None:
         try:

@@ -15,8 +15,8 @@ from random import Random
 import msgspec
 
 from oarlock.storage.disk import SECTOR_BYTES
-from oarlock.testing.memory_disk import MemoryDisk, PowerFailure
-from oarlock.testing.simulation.loop import Process, VirtualLoop
+from oarlock.testing.memory_disk import MemoryDisk
+from oarlock.testing.simulation.loop import Process, VirtualLoop, finish
 
 _QUICK_S = (5e-6, 50e-6)
 _SYNC_S = (100e-6, 900e-6)
@@ -64,7 +64,7 @@ class SimulatedDisk(MemoryDisk):
         held, self._held = self._held, []
         for future in held:
             assert self._process is not None
-            self._process.post(self._source, _finish, future)
+            self._process.post(self._source, finish, future)
 
     def misdirect(self, path: str, random: Random) -> bool:
         """Damage a file for good: one of its written sectors gets the contents of another, or one bit is flipped.
@@ -128,11 +128,3 @@ class SimulatedDisk(MemoryDisk):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._begin(operation, path)
         self._loop.trace.note(self._loop.now, self._source, self.steps)
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-__all__ = ["DiskTroubles", "PowerFailure", "SimulatedDisk"]

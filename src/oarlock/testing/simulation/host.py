@@ -77,8 +77,6 @@ class Watcher(Protocol):
         """The state machine for a new life."""
         ...
 
-    def began(self, host: Host, node: Node) -> None: ...
-
     def stepped(self, host: Host) -> None:
         """The replica's process has taken an iteration."""
         ...
@@ -169,7 +167,6 @@ class Host:
                 redis_address=f"{self.address}:{CLIENT_PORT}",
             )
             self.node = node
-            self._watcher.began(self, node)
             self._served = await self._serve(node, machine, self)
             error: BaseException = await node.failed
         except (OarlockError, OSError) as failure:

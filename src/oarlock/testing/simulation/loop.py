@@ -148,7 +148,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def sleep_in(self, process: Process, source: int, delay_s: float) -> asyncio.Future[None]:
         """A future that is done when the process finds, after so long, that something outside has finished."""
         future: asyncio.Future[None] = self.create_future()
-        self.after(delay_s, process.post, source, _finish, future)
+        self.after(delay_s, process.post, source, finish, future)
         return future
 
     def run(self, until: float, condition: Callable[[], object] = lambda: False) -> bool:
@@ -311,7 +311,8 @@ def _run_timer(timer: asyncio.TimerHandle) -> None:
         timer._run()
 
 
-def _finish(future: asyncio.Future[None]) -> None:
+def finish(future: asyncio.Future[None]) -> None:
+    """What a future waited for has happened, whether or not anybody waits still."""
     if not future.done():
         future.set_result(None)
 
