@@ -2,22 +2,40 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from oarlock.cli.check import check_history
-from oarlock.cli.init import init
-from oarlock.cli.local import local
-from oarlock.cli.serve import serve
-from oarlock.cli.simulate import simulate
 from oarlock.errors import OarlockError, StartupError
 
 EXIT_FAILED = 1
 EXIT_CANNOT_START = 2
 EXIT_INTERRUPTED = 130
 
+COMMANDS = {
+    "check": "check_history",
+    "init": "init",
+    "local": "local",
+    "serve": "serve",
+    "simulate": "simulate",
+}
+"""Each stands in the module of its name, under this one."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """Imports a command when it is asked for: a replica that starts has no use for a simulator."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"oarlock.cli.{cmd_name}"), COMMANDS[cmd_name])
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="oarlock", message="oarlock %(version)s")
 def oarlock() -> None:
     """A replicated key-value store that Redis clients speak to.
@@ -34,13 +52,6 @@ def oarlock() -> None:
 
     Any replica serves any request. A write is acknowledged once a majority has it on disk.
     """
-
-
-oarlock.add_command(init)
-oarlock.add_command(serve)
-oarlock.add_command(local)
-oarlock.add_command(check_history)
-oarlock.add_command(simulate)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
