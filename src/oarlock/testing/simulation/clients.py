@@ -21,7 +21,7 @@ from oarlock.testing.simulation.host import CLIENT_PORT, Host
 from oarlock.testing.simulation.loop import Process, VirtualLoop
 from oarlock.testing.simulation.network import Wires
 from oarlock.testing.simulation.record import Call, Record
-from oarlock.testing.simulation.subject import PATIENCE_S
+from oarlock.testing.simulation.subject import PATIENCE_S, Patience
 from oarlock.types import Command
 
 Words: TypeAlias = tuple[bytes, ...]
@@ -309,7 +309,7 @@ class Client:
 
     async def _await_all(self, line: Line, host: Host, calls: list[Call], skip: int = 0) -> bool:
         random, loop = self._random, self._loop
-        life, paused_s, began = host.lives, host.paused_s, loop.now
+        patience, began = Patience(host), loop.now
         gives_up = random.random() < 0.04
         patience_s = random.uniform(0.01, 1) if gives_up else PATIENCE_S
         ended = 0
@@ -327,13 +327,11 @@ class Client:
                         ended += 1
                     return calls[-1].outcome == "ok"
                 except TimeoutError:
-                    if gives_up or not host.running or host.lives != life:
+                    if gives_up or patience.replica_ended:
                         return False
-                    if host.paused or host.paused_s > paused_s:
-                        paused_s = host.paused_s  # the replica cannot know that time has passed
-                        continue
-                    self.complaints.append(f"no answer after {loop.now - began:.3f} s: {calls[ended]}")
-                    return False
+                    if patience.is_over():
+                        self.complaints.append(f"no answer after {loop.now - began:.3f} s: {calls[ended]}")
+                        return False
         except ConnectionError:
             return False
         finally:

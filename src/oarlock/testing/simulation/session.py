@@ -13,7 +13,7 @@ from oarlock.node.node import Node
 from oarlock.testing.simulation.host import Host
 from oarlock.testing.simulation.loop import Process, VirtualLoop
 from oarlock.testing.simulation.record import Call
-from oarlock.testing.simulation.subject import PATIENCE_S
+from oarlock.testing.simulation.subject import PATIENCE_S, Patience
 from oarlock.types import Command
 
 if TYPE_CHECKING:
@@ -97,15 +97,14 @@ class Session:
         return result
 
     async def _patiently(self, answer: asyncio.Future[Any], host: Host, call: Call) -> Any:
-        life, paused_s = host.lives, host.paused_s
+        patience = Patience(host)
         while True:
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     return await asyncio.shield(answer)
             except TimeoutError:
-                if host.running and host.lives == life and not host.paused and host.paused_s == paused_s:
+                if patience.is_over():
                     raise AssertionError(f"no answer after {PATIENCE_S:g} s: {call}") from None
-                paused_s = host.paused_s  # the replica cannot know that time has passed
 
     async def _reachable(self) -> Host:
         for _ in range(100):

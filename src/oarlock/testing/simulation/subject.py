@@ -23,6 +23,26 @@ PATIENCE_S = 1.2 * DEFAULT_TIMEOUT_S + 1.0
 the way and for how often a node looks at deadlines."""
 
 
+class Patience:
+    """What a client knows of the replica that it has asked, to tell a late answer from one that cannot be expected."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._life, self._paused_s = host.lives, host.paused_s
+
+    @property
+    def replica_ended(self) -> bool:
+        """Whether the process that was asked is no more."""
+        return not self._host.running or self._host.lives != self._life
+
+    def is_over(self) -> bool:
+        """Whether the time that has passed since this was asked last should have been enough. A replica that was paused
+        meanwhile cannot know that it has passed."""
+        host, paused_s = self._host, self._paused_s
+        self._paused_s = host.paused_s
+        return not (self.replica_ended or host.paused or host.paused_s > paused_s)
+
+
 class Participant(Protocol):
     """A client of the cluster, in a process of its own."""
 
