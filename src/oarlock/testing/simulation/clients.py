@@ -126,7 +126,7 @@ class Habits:
     def __init__(self, number: int, random: Random) -> None:
         self.number = number
         self.random = random
-        self.pause_s = random.choice((0.1, 0.3, 0.6, 1.0))
+        self.pause_s = random.choice((0.2, 0.4, 0.8, 1.2))
         self.pipelines = random.random() < 0.3
         self.sequence = 0
         self.last_read: dict[bytes, bytes] = {}

@@ -45,6 +45,8 @@ class Cluster:
         ]
         self._committed = Committed(self.hosts)
         self._timekeeping = Timekeeping([host.clock for host in self.hosts])
+        self._standings: dict[int, tuple[object, ...]] = {}
+        """By replica: what was watched of it last."""
         self._by_address = {host.address: host for host in self.hosts}
         self.wires.on_frames = self._sent
 
@@ -92,6 +94,11 @@ class Cluster:
         return self.history.observed(self.subject.machine(), f"replica {host.id} (life {host.lives})")
 
     def stepped(self, host: Host) -> None:
+        # Most steps move nothing that is watched: a beat goes out, an echo comes back.
+        standing = _standing(host)
+        if standing == self._standings.get(host.id):
+            return
+        self._standings[host.id] = standing
         try:
             self.safety.stepped(host)
             self._recovered.stepped(host)
@@ -126,3 +133,24 @@ class Cluster:
         """Of the state of a replica that runs."""
         assert host.node is not None
         return self.subject.digest(host.node._applier._machine)
+
+
+def _standing(host: Host) -> tuple[object, ...]:
+    """Everything of a replica that those who watch its steps look at, except the time."""
+    assert host.node is not None
+    raft, wal = host.node._raft, host.node._wal
+    log = raft.log
+    return (
+        host.lives,
+        raft.term,
+        raft.leader,
+        raft.commit_index,
+        log.epoch,
+        log.last_index,
+        log.durable_index,
+        wal._term,
+        wal._vote,
+        wal._last_index,
+        wal._appending,
+        wal._failure,
+    )
