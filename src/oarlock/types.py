@@ -84,6 +84,14 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Random number of its data directory; 0 while the cluster has not formed and it is unknown."""
 
 
+class Joining(msgspec.Struct, frozen=True, array_like=True):
+    """A learner that becomes a voter by itself once it has caught up."""
+
+    id: ReplicaId
+    replaces: ReplicaId = NO_REPLICA
+    """Who leaves in the same change; 0 for nobody."""
+
+
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
     """Who votes. While ``outgoing`` is not empty the configuration is joint: both majorities must agree."""
 
@@ -91,6 +99,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     voters: tuple[ReplicaId, ...]
     outgoing: tuple[ReplicaId, ...] = ()
     learners: tuple[ReplicaId, ...] = ()
+    joining: tuple[Joining, ...] = ()
+    """The learners that are to become voters."""
+    removed: tuple[ReplicaId, ...] = ()
+    """Who has left for good. An id is never given to another."""
 
     @property
     def formed(self) -> bool:
@@ -100,3 +112,15 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     def member(self, replica: ReplicaId) -> Member | None:
         """The member with this id, or None."""
         return next((member for member in self.members if member.id == replica), None)
+
+
+class SnapshotPoint(msgspec.Struct, frozen=True, array_like=True):
+    """Where a snapshot stands in the log: what a replica must know of everything up to there, besides the state."""
+
+    index: Index
+    term: Term
+    """Of the entry at ``index``."""
+    time_ms: int
+    """Log time of the entry at ``index``."""
+    configuration: Configuration
+    """In force at ``index``."""
