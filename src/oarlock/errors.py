@@ -23,6 +23,10 @@ class NotLeader(NotExecuted):
         self.leader = leader
 
 
+class ChangeRefused(NotExecuted):
+    """The change of members contradicts the configuration, or would endanger the cluster. The message says how."""
+
+
 class TermElapsed(NotExecuted):
     """The leadership under which the read began ended before the read was confirmed. Nothing was read."""
 

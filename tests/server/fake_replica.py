@@ -9,9 +9,9 @@ import msgspec
 
 from oarlock.errors import OarlockError
 from oarlock.kv import KeyValue
-from oarlock.node.api import PlacedQuery, Sink, Status
+from oarlock.node.api import MemberStatus, PlacedQuery, Sink, Status
 from oarlock.state_machine import Position
-from oarlock.types import Boot, Command, Index, ReplicaId, Term
+from oarlock.types import NO_REPLICA, Boot, Command, Index, ReplicaId, Term
 
 STATUS = Status(
     replica_id=ReplicaId(1),
@@ -25,7 +25,21 @@ STATUS = Status(
     voters=(ReplicaId(1), ReplicaId(2), ReplicaId(3)),
     boot=Boot(1),
     cluster_id="fake",
+    cluster_name="oarlock",
+    incarnation=4711,
     ready=True,
+    leader_http="127.0.0.1:8401",
+    members=tuple(
+        MemberStatus(ReplicaId(n), f"127.0.0.1:740{n}", "voter", NO_REPLICA, "", "", None, None, None, None)
+        for n in (1, 2, 3)
+    ),
+    joint=False,
+    configuration_index=Index(2),
+    durable_index=Index(13),
+    log_bytes=100,
+    snapshot_index=Index(5),
+    snapshot_bytes=1000,
+    disk_latency_s=0.002,
 )
 
 

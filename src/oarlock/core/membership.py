@@ -8,9 +8,22 @@ from collections.abc import Iterable
 
 import msgspec
 
-from oarlock.types import Configuration, Entry, EntryKind, Index
+from oarlock.types import Configuration, Entry, EntryKind, Index, Member, ReplicaId
 
 _decoder = msgspec.msgpack.Decoder(Configuration)
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to become of the members. Everything that is named happens in one change."""
+
+    add: tuple[Member, ...] = ()
+    replace: tuple[tuple[ReplicaId, Member], ...] = ()
+    """(who leaves, who comes). The same id with a new incarnation is a replica that has lost its data."""
+    remove: tuple[ReplicaId, ...] = ()
+    move: tuple[tuple[ReplicaId, str], ...] = ()
+    """(who, its new raft address)."""
+    as_learners: bool = False
+    """Who is added stays a learner: it holds the data and never votes."""
 
 
 def encode_configuration(configuration: Configuration) -> bytes:

@@ -1,17 +1,19 @@
 """What servers see of a node: groups of commands and queries go in, outcomes come back through sinks.
 
 A group is the unit of the hot path: a connection that received a pipeline of a hundred SETs hands over one group
-of a hundred commands with one sink, so that nothing here costs per command.
+of a hundred commands with one sink, so that nothing here costs per command. What operators ask for
+(:class:`Operations`) is rare, and waits for itself.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from oarlock.core.membership import Change
 from oarlock.errors import OarlockError
-from oarlock.types import Boot, Command, Index, ReplicaId, Term
+from oarlock.types import Boot, Command, Configuration, Index, ReplicaId, SnapshotPoint, Term
 
 log = logging.getLogger("oarlock")
 
@@ -44,6 +46,32 @@ def tell(receiver: Callable[[Any], None], outcome: Any) -> None:
         log.exception("the receiver of an outcome failed; its client may have got no answer")
 
 
+MemberRole: TypeAlias = Literal["voter", "learner", "joining", "leaving"]
+
+
+class MemberStatus(msgspec.Struct, frozen=True):
+    """One member of the cluster, as a replica sees it."""
+
+    replica_id: ReplicaId
+    address: str
+    """Where its raft port listens, ``host:port``."""
+    role: MemberRole
+    """``joining``: a learner that is to become a voter; ``leaving``: votes only until the change under way is done."""
+    replaces: ReplicaId
+    """Who leaves when it becomes a voter; 0 for nobody."""
+    redis_address: str
+    """As it said in its last handshake; empty while unknown."""
+    http_address: str
+    match_index: Index | None
+    """How far its log is known to equal the leader's, durably. This and what follows is None except on the leader."""
+    last_contact_s: float | None
+    """How long ago it last answered; 0 for the leader itself."""
+    beat_latency_s: float | None
+    """How long it takes to answer a beat: None also while unknown."""
+    installing: bool | None
+    """Whether it is being sent a snapshot."""
+
+
 class Status(msgspec.Struct, frozen=True):
     """A snapshot of what a replica knows of itself and its cluster."""
 
@@ -61,8 +89,25 @@ class Status(msgspec.Struct, frozen=True):
     voters: tuple[ReplicaId, ...]
     boot: Boot
     cluster_id: str
+    cluster_name: str
+    incarnation: int
     ready: bool
     """A leader is known, and this replica has applied an entry of its term: requests are served at once."""
+    leader_http: str
+    """Where the leader speaks HTTP, ``host:port``; empty while unknown."""
+    members: tuple[MemberStatus, ...]
+    joint: bool
+    """A change of the voters is under way: two majorities have to agree."""
+    configuration_index: Index
+    """Of the entry that holds the configuration in force; 0 for the one that the cluster began with."""
+    durable_index: Index
+    log_bytes: int
+    """Payload applied since the last snapshot."""
+    snapshot_index: Index
+    """Of the newest snapshot; 0 while there is none."""
+    snapshot_bytes: int
+    disk_latency_s: float
+    """Moving average of what a write of the log takes."""
 
 
 class Replica(Protocol):
@@ -99,3 +144,46 @@ class Replica(Protocol):
         ...
 
     def status(self) -> Status: ...
+
+
+class Operations(Protocol):
+    """What operators ask of a running replica. Everything is called on its event loop."""
+
+    def status(self) -> Status: ...
+
+    def configuration(self) -> Configuration:
+        """The configuration in force at this replica, committed or not."""
+        ...
+
+    async def change(self, change: Change, *, force: bool = False, timeout_s: float = 5) -> Configuration:
+        """Change the members; the configuration that resulted.
+
+        Returns when the change is committed; one of the voters, when its final configuration is. A replica that is
+        added is a learner then, and is promoted by itself. ``force`` skips the refusal of what would leave no
+        majority of voters that have been heard lately.
+
+        :raises NotLeader: another replica leads, or none is known
+        :raises ChangeRefused: it contradicts the configuration, or would cost the cluster its majority
+        :raises NotExecuted: (another subclass) it was not begun
+        :raises OutcomeUnknown: it was begun, and may still come to its end
+        """
+        ...
+
+    async def transfer(self, target: ReplicaId | None, timeout_s: float = 5) -> ReplicaId:
+        """Hand leadership over to ``target``, or to the best voter; the new leader.
+
+        :raises NotLeader: another replica leads, or none is known
+        :raises Unavailable: nobody took over; this replica leads on
+        """
+        ...
+
+    async def take_snapshot(self) -> SnapshotPoint:
+        """Write a snapshot of what is applied now; where it stands.
+
+        :raises Overloaded: the disk has no room for it
+        """
+        ...
+
+    def backup(self) -> AsyncIterator[bytes]:
+        """The bytes of a snapshot file, of a state that holds every write which was acknowledged before the call."""
+        ...

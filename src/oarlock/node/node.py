@@ -45,12 +45,13 @@ from oarlock.network.messages import (
 )
 from oarlock.network.transport import Network, TcpNetwork
 from oarlock.node.acquaintance import FINAL_REFUSALS, Acquaintance
-from oarlock.node.api import PlacedQuery, Sink, Status
+from oarlock.node.api import MemberStatus, PlacedQuery, Sink, Status
 from oarlock.node.applier import Applier
 from oarlock.node.batch import BATCH_BYTES, encode_batch
 from oarlock.node.clock import Clock, LoopClock
 from oarlock.node.intake import Intake, command_bytes, is_command, slice_bytes
 from oarlock.node.log_writer import DurablePosition, LogWriter, Outgoing
+from oarlock.node.member_status import member_statuses
 from oarlock.node.reads import QueryGroup, Reads, RemoteRound, Round
 from oarlock.node.turn_timer import TurnTimer
 from oarlock.node.writes import Group, Writes
@@ -415,6 +416,7 @@ class Node:
         core = self._raft.status()
         leader_hello = self._hellos.get(core.leader)
         leader_redis = self._redis_address if core.leader == self.id else ""
+        leader_http = self._http_address if core.leader == self.id else ""
         return Status(
             replica_id=self.id,
             role=core.role,
@@ -427,7 +429,25 @@ class Node:
             voters=core.voters,
             boot=self._boot,
             cluster_id=self._identity.cluster_id,
+            cluster_name=self._identity.cluster_name,
+            incarnation=self._identity.incarnation,
             ready=bool(core.leader) and self._raft.log.term_at(core.applied_index) == core.term,
+            leader_http=leader_hello.http_address if leader_hello else leader_http,
+            members=self._member_statuses(),
+            joint=bool(self._raft.configuration.outgoing),
+            configuration_index=Index(0),  # to be filled in, as all that follows but durable_index
+            durable_index=core.durable_index,
+            log_bytes=0,
+            snapshot_index=Index(0),
+            snapshot_bytes=0,
+            disk_latency_s=0.0,
+        )
+
+    def _member_statuses(self) -> tuple[MemberStatus, ...]:
+        own = (self._redis_address, self._http_address)
+        addresses = {peer: (hello.redis_address, hello.http_address) for peer, hello in self._hellos.items()}
+        return member_statuses(
+            self._raft.configuration, self._raft.role, {**addresses, self.id: own}, self._clock.monotonic_s()
         )
 
     # ── what links call (oarlock.network.events.LinkEvents) ──────────────────────────────────────────────────
