@@ -28,7 +28,7 @@ UNDISTURBED_S = 1.5
 """How long after everything is healed every replica that runs serves: what is asked from then on is done."""
 CONVERGENCE_S = 40.0
 """By when, after that, all must have come to rest."""
-LEAST_CALLS_A_SECOND = 2.0
+LEAST_CALLS_A_SECOND = 1.25
 """Acknowledged calls below which a run proves too little."""
 
 
