@@ -4,7 +4,7 @@ from itertools import chain
 
 from fuzz.pieces import controls, cut
 from fuzz.target import Target
-from fuzz.targets.raft_port import KNOWN, LIMITS, OWN, SEALED, STREAMS, Ear, Wire, frames, sealed, streams
+from fuzz.targets.raft_port import LIMITS, OWN, SEALED, STREAMS, Ear, Wire, frames, sealed, streams
 from fuzz.virtual_loop import VirtualLoop
 from oarlock.network.codec import decode_greeting, encode_greeting
 from oarlock.network.connection import Ledger
@@ -27,7 +27,7 @@ class Owner:
         return OWN
 
     def answered(self, hello: Hello) -> Refusal | None:
-        return review(OWN, hello, PEER, KNOWN)
+        return review(OWN, hello, PEER)
 
     def outbound_up(self, hello: Hello) -> None:
         self.events.append("up")
@@ -53,7 +53,7 @@ def outcome(stream: bytes) -> tuple[list[str], bool]:
         return [], True
     if isinstance(greeting, Refusal):
         return ["refused"], True
-    if review(OWN, greeting, PEER, KNOWN) is not None:
+    if review(OWN, greeting, PEER) is not None:
         return [], True
     more = frames(stream[HEADER_BYTES + len(first or b"") :], MAX_FRAME_BYTES)
     return ["up"], next(chain(more, ["nothing"])) != "nothing"

@@ -27,7 +27,18 @@ from oarlock.network.frames import HEADER_BYTES, FrameDecoder, MalformedFrame, e
 from oarlock.network.handshake import review
 from oarlock.network.inbound import Acceptor, InboundConnection
 from oarlock.network.limits import Limits
-from oarlock.network.messages import ForwardSlice, Hello, PeerMessage, ReadReply, ReadRequest, Refusal, SliceExpected
+from oarlock.network.messages import (
+    ForwardSlice,
+    Hello,
+    PeerMessage,
+    ReadReply,
+    ReadRequest,
+    Refusal,
+    SliceExpected,
+    SnapshotChunk,
+    SnapshotGone,
+    SnapshotRequest,
+)
 from oarlock.network.presence import Presence
 from oarlock.types import MAX_FRAME_BYTES, Beat, Boot, Entry, EntryKind, Index, ReplicaId, Slice, Term
 
@@ -107,9 +118,8 @@ def check_messages(data: bytes) -> None:
 
 # ── the port ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-OWN = Hello(1, 1, "cluster", ReplicaId(1), 11, Boot(3), 111, Term(2), Term(2), Index(9), "a:1", "b:2")
+OWN = Hello(1, 2, "cluster", ReplicaId(1), 11, Boot(3), 111, Term(2), Term(2), Index(9), "a:1", "b:2", "c:3")
 PEER = msgspec.structs.replace(OWN, replica=ReplicaId(2), incarnation=22, nonce=222)
-KNOWN = frozenset({ReplicaId(2), ReplicaId(3)})
 LIMITS = Limits(handshake_frame_bytes=300)
 
 
@@ -120,7 +130,7 @@ class Ear(Complaints):
         super().__init__()
         self.heard = 0
 
-    def say(self, subject: str, text: str, level: int = 0) -> None:
+    def say(self, subject: str, text: str, level: int = 0, *, again: bool = True) -> None:
         assert text and len(text) < 10_000, "what a stranger says is repeated at length"
         self.heard += 1
 
@@ -138,7 +148,7 @@ class Owner:
         return OWN
 
     def admit(self, hello: Hello) -> Refusal | None:
-        return review(OWN, hello, None, KNOWN) or self._presence.examine(hello)
+        return review(OWN, hello, None) or self._presence.examine(hello)
 
     def arrived(self, connection: InboundConnection, hello: Hello) -> None:
         self._presence.meet(hello)
@@ -202,7 +212,7 @@ def outcome(stream: bytes) -> Outcome:
         return Outcome(complaints=1)
     if isinstance(greeting, Refusal):
         return Outcome(complaints=1)
-    refusal = review(OWN, greeting, None, KNOWN)
+    refusal = review(OWN, greeting, None)
     if refusal is not None:
         return Outcome(complaints=1, written=encode_greeting(refusal))
     result.admitted, result.written = greeting, encode_greeting(OWN)
@@ -267,6 +277,9 @@ MESSAGES: list[PeerMessage] = [
     SliceExpected(Term(2), Boot(3), 4),
     ReadRequest(Boot(3), 1),
     ReadReply(Boot(3), 1, Index(9), 80),
+    SnapshotRequest(Index(9), Term(2), 262_144, 262_144),
+    SnapshotChunk(Index(9), Term(2), 300_000, 262_144, b"piece"),
+    SnapshotGone(Index(9), Term(2)),
 ]  # fmt: skip
 _BODIES = [encode_messages([message])[HEADER_BYTES:] for message in MESSAGES] + [encode_messages([])[HEADER_BYTES:]]
 _GREETINGS = [
@@ -279,7 +292,7 @@ _GREETINGS = [
 STREAMS = [
     *(body + _BETWEEN for body in _BODIES + _GREETINGS),
     _GREETINGS[0] + _BETWEEN + _BODIES[1] + _BETWEEN + _BODIES[0] + _BETWEEN,
-    _BODIES[1] + _BETWEEN + _BODIES[13] + _BETWEEN + b"garbage" + _BETWEEN,
+    _BODIES[1] + _BETWEEN + _BODIES[-1] + _BETWEEN + b"garbage" + _BETWEEN,
     *(bytes(size) + _BETWEEN + b"behind it" + _BETWEEN for size in (_LIMIT_BYTES, _LIMIT_BYTES + 1)),
 ]
 
@@ -297,7 +310,7 @@ def _bodies() -> object:
     return st.one_of(
         st.lists(st.sampled_from(MESSAGES), max_size=4).map(lambda messages: encode_messages(messages)[HEADER_BYTES:]),
         st.sampled_from(_GREETINGS),
-        st.builds(_hello, st.integers(0, 11), st.one_of(st.integers(-3, 5), st.integers(-(1 << 63), (1 << 64) - 1))),
+        st.builds(_hello, st.integers(0, 12), st.one_of(st.integers(-3, 5), st.integers(-(1 << 63), (1 << 64) - 1))),
     )
 
 

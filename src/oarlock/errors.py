@@ -87,6 +87,10 @@ class ReplicaRefused(ReplicaFailed):
     """The other replicas will not have this one: its data directory is not what it should be. Exit status 2."""
 
 
+class ReplicaRemoved(ReplicaRefused):
+    """The cluster has gone on without this replica, as it was told to. Nothing is wrong. Exit status 0."""
+
+
 class StartupError(OarlockError):
     """The replica cannot start as asked. The message says what is wrong and what to do. Exit status 2."""
 

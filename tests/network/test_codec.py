@@ -2,6 +2,7 @@
 
 import contextlib
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,17 @@ from oarlock.network.codec import (
     encode_messages,
 )
 from oarlock.network.frames import HEADER_BYTES, FrameDecoder
-from oarlock.network.messages import ForwardSlice, ReadReply, ReadRequest, Refusal, SliceExpected
+from oarlock.network.messages import (
+    ForwardSlice,
+    Hello,
+    ReadReply,
+    ReadRequest,
+    Refusal,
+    SliceExpected,
+    SnapshotChunk,
+    SnapshotGone,
+    SnapshotRequest,
+)
 from oarlock.types import MAX_ENTRY_BYTES, MAX_FRAME_BYTES, Entry, Slice
 
 from .world import HELLO, ack
@@ -46,6 +57,9 @@ EVERY_MESSAGE = [
     ReadRequest(8, 5),
     ReadReply(8, 5, None, 0),
     ReadReply(8, 6, 2**40, 12),
+    SnapshotRequest(7, 3, 2**40, 262_144),
+    SnapshotChunk(7, 3, 2**41, 2**40, b"\x00piece"),
+    SnapshotGone(7, 3),
 ]
 
 
@@ -63,6 +77,32 @@ def test_every_message_survives_the_wire_in_one_frame():
 def test_greetings_survive_the_wire(greeting):
     [body] = bodies(encode_greeting(greeting))
     assert decode_greeting(body) == greeting
+
+
+class HelloOfVersion1(msgspec.Struct, frozen=True, array_like=True, tag=32):
+    """As the first version has it."""
+
+    oldest_version: int
+    newest_version: int
+    cluster_id: str
+    replica: int
+    incarnation: int
+    boot: int
+    nonce: int
+    durable_term: int
+    last_term: int
+    last_index: int
+    redis_address: str
+    http_address: str
+
+
+def test_hellos_of_both_versions_are_understood_by_both():
+    fields = msgspec.structs.astuple(HELLO)
+    old = HelloOfVersion1(*fields[:12])
+    assert decode_greeting(msgspec.msgpack.encode(old)) == Hello(*fields[:12])
+    new = msgspec.structs.replace(HELLO, raft_address="a:1")
+    [body] = bodies(encode_greeting(new))
+    assert msgspec.msgpack.decode(body, type=HelloOfVersion1) == old
 
 
 @settings(deadline=None)

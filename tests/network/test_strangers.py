@@ -95,7 +95,7 @@ def test_one_who_answers_our_dial_may_not_send_messages_there(play, complaints):
     ("change", "code"),
     [
         ({"cluster_id": "another"}, "cluster"),
-        ({"oldest_version": 2, "newest_version": 3}, "version"),
+        ({"oldest_version": 3, "newest_version": 4}, "version"),
         ({"oldest_version": 0, "newest_version": 0}, "version"),
         ({"replica": A}, "replica"),
         ({"replica": 9}, "replica"),

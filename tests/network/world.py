@@ -19,7 +19,7 @@ from oarlock.types import Beat, Boot, Index, ReplicaId, Term
 
 from .conftest import QUICK
 
-HELLO = Hello(1, 1, "cluster", ReplicaId(1), 11, Boot(1), 111, Term(0), Term(0), Index(0), "", "")
+HELLO = Hello(1, 2, "cluster", ReplicaId(1), 11, Boot(1), 111, Term(0), Term(0), Index(0), "", "")
 A, B, C = ReplicaId(1), ReplicaId(2), ReplicaId(3)
 
 
@@ -67,7 +67,7 @@ class Replica:
         network: Network | None = None,
         examine: Callable[[Hello], Refusal | None] = lambda _: None,
     ) -> None:
-        self.own = own
+        self.own = msgspec.structs.replace(own, raft_address=addresses[own.replica])
         self.log: list[tuple[str, ReplicaId]] = []
         self.inbox: list[PeerMessage] = []
         self.refusals: list[Refusal] = []

@@ -1,5 +1,7 @@
 """Who is let in: by its incarnation, and by the promises that this replica remembers."""
 
+import msgspec
+
 from oarlock.core.messages import AppendAck, AppendReject, RequestVoteReply
 from oarlock.network.messages import Hello
 from oarlock.node.acquaintance import FINAL_REFUSALS, Acquaintance
@@ -23,8 +25,14 @@ def voted(term: int, *, granted: bool = True) -> RequestVoteReply:
     return RequestVoteReply(Term(term), granted, 22, 0)
 
 
-def code(memory: Acquaintance, greeting: Hello, configuration: Configuration = FORMED) -> str | None:
-    refusal = memory.examine(greeting, configuration)
+def code(
+    memory: Acquaintance,
+    greeting: Hello,
+    configuration: Configuration = FORMED,
+    committed: Configuration | None = None,
+    commit_index: int = 0,
+) -> str | None:
+    refusal = memory.examine(greeting, configuration, committed or configuration, Index(commit_index))
     return refusal.code if refusal else None
 
 
@@ -41,6 +49,33 @@ def test_52_71_another_incarnation_is_refused_for_good_once_the_cluster_has_form
 def test_who_is_no_member_is_refused_but_may_become_one() -> None:
     assert code(Acquaintance(), hello(0, 0, replica=ReplicaId(3))) == "replica"
     assert "replica" not in FINAL_REFUSALS
+
+
+STRANGER = ReplicaId(3)
+JOINED = Configuration((*FORMED.members, Member(STRANGER, "", 33)), IDS, learners=(STRANGER,))
+
+
+def test_27_who_may_know_of_a_configuration_that_we_do_not_have_is_welcome() -> None:
+    memory = Acquaintance()
+    assert code(memory, hello(3, 8, STRANGER, 33), commit_index=8) == "replica", "we have all that it has"
+    assert code(memory, hello(3, 9, STRANGER, 33), commit_index=8) is None
+    assert code(memory, hello(3, 1, STRANGER, 33), commit_index=0) is None, "we have only just joined"
+
+
+def test_a_member_is_one_from_its_entry_until_that_of_its_removal_is_committed() -> None:
+    memory = Acquaintance()
+    joins, leaves = (JOINED, FORMED), (FORMED, JOINED)
+    for configuration, committed in (joins, leaves):
+        assert code(memory, hello(0, 0, STRANGER, 33), configuration, committed, 9) is None
+        assert code(memory, hello(0, 0, STRANGER, 34), configuration, committed, 9) == "incarnation"
+
+
+def test_26_who_was_removed_is_refused_for_good_once_that_is_committed() -> None:
+    memory = Acquaintance()
+    removed = msgspec.structs.replace(FORMED, removed=(STRANGER,))
+    assert code(memory, hello(9, 99, STRANGER, 33), removed, removed) == "removed"
+    assert code(memory, hello(9, 99, STRANGER, 33), removed, JOINED) is None, "its removal may never come about"
+    assert "removed" in FINAL_REFUSALS
 
 
 def test_52_a_replica_that_lost_its_past_is_refused_for_good() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from oarlock.errors import StartupError
+from oarlock.cli.process import EXIT_FAILED, EXIT_REFUSED, EXIT_STOPPED, exit_status
+from oarlock.errors import ReplicaFailed, ReplicaRefused, ReplicaRemoved, StartupError
+from oarlock.network.messages import Refusal
 from oarlock.node.node import Node
 from tests.node.cluster import Cluster, Recorder, eventually, scenario
 from tests.node.slow_disk import SlowDisk
@@ -128,6 +130,41 @@ async def test_72_nor_is_one_that_meets_others_while_its_suffix_is_being_replace
         await cluster.leader()
         assert not node.failed.done()
         assert await node.propose(b"x=2") == b"2"
+
+
+@scenario
+async def test_26_a_replica_that_was_removed_is_told_so_and_stays_down() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        removed = int((await cluster.followers())[0].id)
+        await cluster.crash(removed)
+        told = Refusal("removed", f"replica {removed} was removed from this cluster")
+        for node in cluster.nodes.values():
+            node.examine = lambda hello: told if hello.replica == removed else None  # type: ignore[method-assign]
+        node = await cluster.start(removed)
+        reason = await node.failed
+        assert isinstance(reason, ReplicaRemoved)
+        assert "was removed from this cluster" in str(reason)
+        assert exit_status(reason) == EXIT_STOPPED
+        await cluster.nodes.pop(removed).close()
+        with pytest.raises(StartupError, match="was removed from this cluster"):
+            await cluster.start(removed)
+        assert await leader.propose(b"x=2") == b"2"
+
+
+@scenario
+async def test_who_is_no_member_waits_to_become_one() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        waiting = (await cluster.followers())[0]
+        waiting.refused(leader.id, Refusal("replica", "you are no member"))
+        assert await waiting.propose(b"x=1") == b"1"
+        assert not waiting.failed.done()
+
+
+def test_what_a_process_that_stops_by_itself_exits_with() -> None:
+    statuses = [exit_status(error("why")) for error in (ReplicaRemoved, ReplicaRefused, ReplicaFailed)]
+    assert statuses == [EXIT_STOPPED, EXIT_REFUSED, EXIT_FAILED] == [0, 2, 1]
 
 
 def match_at(leader: Node, follower: int) -> int:

@@ -15,7 +15,7 @@ import signal
 import msgspec
 
 from oarlock.cli.log import log_to_stderr
-from oarlock.errors import ReplicaRefused
+from oarlock.errors import ReplicaFailed, ReplicaRefused, ReplicaRemoved
 from oarlock.kv import KeyValue
 from oarlock.network.address import parse_address
 from oarlock.node.node import Node
@@ -87,9 +87,16 @@ async def run(directory: str, listeners: Listeners) -> int:
     finally:
         await _close(node, redis, http)
     if node.failed.done():
-        return EXIT_REFUSED if isinstance(node.failed.result(), ReplicaRefused) else EXIT_FAILED
+        return exit_status(node.failed.result())
     log.info("stopped")
     return EXIT_STOPPED
+
+
+def exit_status(reason: ReplicaFailed) -> int:
+    """Of a replica that has stopped by itself."""
+    if isinstance(reason, ReplicaRemoved):
+        return EXIT_STOPPED
+    return EXIT_REFUSED if isinstance(reason, ReplicaRefused) else EXIT_FAILED
 
 
 async def _close(node: Node, redis: RedisServer, http: HttpServer) -> None:

@@ -20,10 +20,16 @@ class Complaints:
     def __init__(self) -> None:
         self._windows: dict[str, _Window] = {}
 
-    def say(self, subject: str, text: str, level: int = logging.WARNING) -> None:
-        """Log ``text`` about ``subject``, unless too much was said of it lately."""
+    def say(self, subject: str, text: str, level: int = logging.WARNING, *, again: bool = True) -> None:
+        """Log ``text`` about ``subject``, unless too much was said of it lately.
+
+        With ``again`` off, also not if it would only repeat what was said of the subject last.
+        """
         now = asyncio.get_running_loop().time()
         window = self._windows.setdefault(subject, _Window())
+        if text == window.last and not again:
+            return
+        window.last = text
         if now - window.began >= WINDOW_S:
             window.began = now
             window.said = 0
@@ -36,9 +42,15 @@ class Complaints:
             window.unsaid = 0
         logger.log(level, "%s: %s", subject, text)
 
+    def forget(self, subject: str) -> None:
+        """All is well with the subject: what was said of it last will be news again."""
+        if subject in self._windows:
+            self._windows[subject].last = ""
+
 
 class _Window:
     def __init__(self) -> None:
+        self.last = ""
         self.began = -math.inf
         self.said = 0
         self.unsaid = 0

@@ -85,10 +85,10 @@ class Connection(asyncio.Protocol):
         self._decoder.limit_bytes = MAX_FRAME_BYTES
         self._end_deadline()
 
-    def fail(self, why: str) -> None:
-        """End it at once for what the other side did, with one line in the log."""
+    def fail(self, why: str, *, again: bool = True) -> None:
+        """End it at once for what the other side did, with one line in the log (see :meth:`Complaints.say`)."""
         if not self._over:
-            self._complaints.say(self.subject, why)
+            self._complaints.say(self.subject, why, again=again)
             self.abort()
 
     def abort(self) -> None:
@@ -102,6 +102,12 @@ class Connection(asyncio.Protocol):
         self._over = True
         if self._transport is not None:
             self._transport.close()
+
+    def flush(self, within_s: float) -> None:
+        """:meth:`close`, with a bound on how long that may take."""
+        if self.usable:
+            self.close()
+            self._deadline = asyncio.get_running_loop().call_later(within_s, self.abort)
 
     # What the event loop calls.
 
@@ -137,6 +143,10 @@ class Connection(asyncio.Protocol):
         """Where the other side is, for the log."""
         name: Any = self._transport.get_extra_info("peername") if self._transport is not None else None
         return f"{name[0]} port {name[1]}" if isinstance(name, tuple) and len(name) >= 2 else "unknown address"
+
+    def peer_host(self) -> str:
+        """The same without the port, which is another for each connection that somebody dials."""
+        return self.peer_name().partition(" port ")[0]
 
     def _late(self) -> None:
         if self._over:  # closing, but what was written does not leave

@@ -7,14 +7,21 @@ from oarlock.types import ReplicaId
 
 
 class LinkEvents(Protocol):
-    """Implemented by the node. No method may block, and none is called once ``Links.close`` has been."""
+    """Implemented by the node. No method may block, and none is called once ``Links.close`` has been.
+
+    Nor is any about a replica that ``Links.set_peers`` has dropped, until it comes back.
+    """
 
     def hello(self) -> Hello:
         """Our own Hello, as of now."""
         ...
 
     def examine(self, hello: Hello) -> Refusal | None:
-        """Refuse a peer for what we remember of it (incarnation, lost past). Asked on both sides of a link."""
+        """Refuse a replica of our cluster: for what we remember of it, or because it is no member.
+
+        Asked on both sides of a link. One that the peers' addresses do not name, and that is not refused, is a peer
+        all the same, as long as it has a link.
+        """
         ...
 
     def connected(self, peer: ReplicaId, hello: Hello) -> None:

@@ -14,10 +14,10 @@ def negotiate(own: Hello, theirs: Hello) -> int | None:
     return version if version >= max(own.oldest_version, theirs.oldest_version) else None
 
 
-def review(own: Hello, theirs: Hello, expected: ReplicaId | None, known: frozenset[ReplicaId]) -> Refusal | None:
+def review(own: Hello, theirs: Hello, expected: ReplicaId | None) -> Refusal | None:
     """Why the other side cannot be a peer, or None if it may be.
 
-    ``expected`` is the replica that was dialled (None for whoever dialled us); ``known`` are all the peers there are.
+    ``expected`` is the replica that was dialled (None for whoever dialled us).
     """
     # Versions first: the meaning of every other field may depend on it.
     if negotiate(own, theirs) is None:
@@ -34,6 +34,4 @@ def review(own: Hello, theirs: Hello, expected: ReplicaId | None, known: frozens
         return Refusal("replica", f"I am replica {own.replica} too: two processes have the same id")
     if expected is not None and theirs.replica != expected:
         return Refusal("replica", f"replica {expected} was dialled, and replica {theirs.replica} answered")
-    if theirs.replica not in known:
-        return Refusal("replica", f"I know of no replica {theirs.replica}")
     return None

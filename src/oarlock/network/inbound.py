@@ -70,8 +70,9 @@ class InboundConnection(Connection):
         if refusal is not None:
             self._complaints.say(
                 STRANGERS,
-                f"{self.peer_name()}, which says it is replica {hello.replica}, "
+                f"{self.peer_host()}, which says it is replica {hello.replica}, "
                 f"is refused ({refusal.code}): {refusal.text}",
+                again=False,  # it will try again and again: it may be about to be added
             )
             self.write(encode_greeting(refusal))
             self.close()

@@ -14,6 +14,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Largest body accepted from one who has not passed the handshake."""
     strangers: int = 64
     """Accepted connections that have not passed the handshake; one more ends the oldest."""
+    guests: int = 8
+    """Peers that our configuration does not name; one more is turned away."""
+    guest_look_s: float = 10.0
+    """How often guests are looked at: one without a link at two looks in a row is one no more."""
     buffered_bytes: int = 2 * MAX_FRAME_BYTES
     """Bytes that may wait in one link before further frames are dropped. One frame may exceed it."""
     first_backoff_s: float = 0.05
@@ -31,5 +35,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("the first back-off must be above 0 and not exceed the longest")
         if not 0 < self.handshake_frame_bytes <= MAX_FRAME_BYTES:
             raise ValueError("the handshake's frame limit must not exceed the protocol's")
-        if min(self.handshake_s, self.strangers, self.buffered_bytes, self.dials_at_once) <= 0:
+        counts = self.strangers, self.guests, self.buffered_bytes, self.dials_at_once
+        if min(self.handshake_s, self.guest_look_s, *counts) <= 0:
             raise ValueError("limits of time, count and memory must be above 0")

@@ -1,5 +1,6 @@
 """What replicas say to each other beside the core's messages: handshake, forwarded writes, read requests."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from oarlock.core.messages import CoreMessage
 from oarlock.types import Boot, Index, ReplicaId, Slice, Term
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Newest version of the wire protocol that this program speaks."""
 OLDEST_PROTOCOL_VERSION = 1
 """Oldest version that this program still speaks."""
@@ -29,13 +30,15 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=32):
     last_index: Index
     redis_address: str
     http_address: str
+    raft_address: str = ""
+    """Where this replica can be dialled. Empty from one that speaks version 1."""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=33):
     """Answer to a Hello that is not accepted; the link closes after it."""
 
     code: str
-    """``cluster``, ``version``, ``replica``, ``incarnation``, ``past`` or ``busy``."""
+    """``cluster``, ``version``, ``replica``, ``incarnation``, ``past``, ``removed`` or ``busy``."""
     text: str
     """A sentence for the operator of the refused side."""
 
@@ -73,6 +76,42 @@ class ReadReply(msgspec.Struct, frozen=True, array_like=True, tag=37):
     """The leader's log time when the read was confirmed."""
 
 
-NodeMessage: TypeAlias = ForwardSlice | SliceExpected | ReadRequest | ReadReply
+class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag=38):
+    """Follower to leader: send ``size`` bytes from ``offset`` of your snapshot of that index and term."""
+
+    index: Index
+    term: Term
+    offset: int
+    size: int
+
+
+class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=39):
+    """Answer to a SnapshotRequest: bytes of the snapshot's file, which is ``total_bytes`` long."""
+
+    index: Index
+    term: Term
+    total_bytes: int
+    offset: int
+    data: bytes
+
+
+class SnapshotGone(msgspec.Struct, frozen=True, array_like=True, tag=40):
+    """Answer to a SnapshotRequest: I do not have that snapshot, or not any more."""
+
+    index: Index
+    term: Term
+
+
+NodeMessage: TypeAlias = (
+    ForwardSlice | SliceExpected | ReadRequest | ReadReply | SnapshotRequest | SnapshotChunk | SnapshotGone
+)
 PeerMessage: TypeAlias = CoreMessage | NodeMessage
 """All that a frame of an established link may hold."""
+
+SINCE_VERSION: dict[type, int] = {SnapshotRequest: 2, SnapshotChunk: 2, SnapshotGone: 2}
+"""The protocol version that brought a message; those that are not here were there from the first."""
+
+
+def spoken(messages: Sequence[PeerMessage], version: int) -> list[PeerMessage]:
+    """Those of the messages that one who speaks this version understands. For it the others never existed."""
+    return [message for message in messages if SINCE_VERSION.get(type(message), version) <= version]

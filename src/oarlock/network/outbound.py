@@ -11,8 +11,9 @@ from oarlock.network.address import parse_address
 from oarlock.network.codec import decode_greeting, encode_greeting, encode_messages
 from oarlock.network.complaints import Complaints
 from oarlock.network.connection import Connection, Ledger
+from oarlock.network.handshake import negotiate
 from oarlock.network.limits import Limits
-from oarlock.network.messages import Hello, PeerMessage, Refusal
+from oarlock.network.messages import PROTOCOL_VERSION, Hello, PeerMessage, Refusal, spoken
 from oarlock.network.transport import Network
 from oarlock.types import ReplicaId
 
@@ -52,6 +53,8 @@ class OutboundConnection(Connection):
         super().__init__(f"replica {peer}", limits, complaints, ledger)
         self.handle = self._greet
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.version = 0
+        """Of the protocol, as negotiated; 0 before the handshake has passed."""
         self._owner = owner
         self._announced = False
 
@@ -65,6 +68,8 @@ class OutboundConnection(Connection):
             if required:
                 self.fail(f"{waiting_bytes} bytes wait to be sent; the link is closed to start afresh")
             return False
+        if self.version < PROTOCOL_VERSION:
+            messages = spoken(messages, self.version)
         self._transport.write(encode_messages(messages))
         return True
 
@@ -85,13 +90,14 @@ class OutboundConnection(Connection):
     def _greet(self, body: memoryview) -> None:
         greeting = decode_greeting(body)
         if isinstance(greeting, Refusal):
-            self.fail(f"it refuses us ({greeting.code}): {greeting.text}")
+            self.fail(f"it refuses us ({greeting.code}): {greeting.text}", again=False)
             self._owner.refused(greeting)
             return
         refusal = self._owner.answered(greeting)
         if refusal is not None:
             self.fail(f"{self.peer_name()} is not the peer that was dialled ({refusal.code}): {refusal.text}")
             return
+        self.version = negotiate(self._owner.own_hello(), greeting) or 0
         self.prove()
         self.handle = self._surplus
         self._announced = True
@@ -102,7 +108,7 @@ class OutboundConnection(Connection):
 
 
 class Outbound:
-    """Keeps one outbound link to a peer, for ever."""
+    """Keeps one outbound link to a peer, until it is stopped."""
 
     def __init__(
         self,
@@ -116,6 +122,7 @@ class Outbound:
         ledger: Ledger,
     ) -> None:
         self._peer = peer
+        self._subject = f"replica {peer}"
         self._address = parse_address(address)
         self._network = network
         self._rng = rng
@@ -124,13 +131,13 @@ class Outbound:
         self._complaints = complaints
         self._ledger = ledger
         self._connection: OutboundConnection | None = None
+        self._dialling: asyncio.Timeout | None = None
         self._task: asyncio.Task[None] | None = None
         self._pause: asyncio.Future[None] | None = None
         self._backoff_s = limits.first_backoff_s
         self._hurry = False
         self._second_began = 0.0
         self._hurried = 0
-        self._last_error = ""
 
     @property
     def connection(self) -> OutboundConnection | None:
@@ -141,12 +148,32 @@ class Outbound:
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._task.add_done_callback(_report)
 
+    def move(self, address: str) -> None:
+        """From here on dial another address. A link or a dial to the old one ends."""
+        self._address = parse_address(address)
+        self._complaints.forget(self._subject)
+        if self._connection is not None:
+            self._connection.abort()
+        if self._dialling is not None:
+            self._dialling.reschedule(asyncio.get_running_loop().time())
+        self.find_out()
+
     def stop(self) -> None:
         """Dial no more. A link that is up stays, so that what was sent can leave."""
         if self._task is not None:
             self._task.cancel()
         if self._connection is not None and not self._connection.proven:
             self._connection.abort()
+
+    def flush(self) -> None:
+        """End the link, once what was sent has left."""
+        if self._connection is not None:
+            self._connection.flush(self._limits.flush_s)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left of what :meth:`stop` stopped."""
+        return self._task is None or self._task.done()
 
     async def stopped(self) -> None:
         """Wait until nothing is left of what :meth:`stop` stopped."""
@@ -184,30 +211,33 @@ class Outbound:
                 await connection.over
                 if connection.proven:
                     self._backoff_s = self._limits.first_backoff_s
-                    self._last_error = ""
+                    self._complaints.forget(self._subject)
                     self._hurry = True
             await self._wait()
 
     async def _dial(self, connection: OutboundConnection) -> bool:
+        address = self._address
         try:
-            async with asyncio.timeout(self._limits.handshake_s):
-                await self._network.dial(self._address.host, self._address.port, lambda: connection)
+            async with asyncio.timeout(self._limits.handshake_s) as self._dialling:
+                await self._network.dial(address.host, address.port, lambda: connection)
         except OSError as error:  # a timeout is one too
             connection.abort()
-            self._complain_once(error)
-            if isinstance(error, ConnectionRefusedError):
-                self._owner.dial_refused()
+            if address is self._address:  # else it has moved meanwhile, and nothing was learnt of it
+                self._failed(error)
             return False
+        finally:
+            self._dialling = None
         return True
 
-    def _complain_once(self, error: OSError) -> None:
+    def _failed(self, error: OSError) -> None:
         """Say why the peer cannot be reached, but not again for every dial."""
-        text = f"cannot connect to {self._address}: {error.strerror or str(error) or 'no answer'}"
-        if text != self._last_error:
-            self._last_error = text
-            # A peer that does not run, or not yet, is the ordinary case at a start: nothing to be alarmed about.
-            level = logging.INFO if isinstance(error, ConnectionRefusedError) else logging.WARNING
-            self._complaints.say(f"replica {self._peer}", text, level)
+        nobody_listens = isinstance(error, ConnectionRefusedError)
+        # A peer that does not run, or not yet, is the ordinary case at a start: nothing to be alarmed about.
+        level = logging.INFO if nobody_listens else logging.WARNING
+        reason = error.strerror or str(error) or "no answer"
+        self._complaints.say(self._subject, f"cannot connect to {self._address}: {reason}", level, again=False)
+        if nobody_listens:
+            self._owner.dial_refused()
 
     async def _wait(self) -> None:
         """Sit out the back-off, unless there is reason to hurry and we did not hurry too often lately."""

@@ -30,6 +30,7 @@ class Peer:
         complaints: Complaints,
         ledger: Ledger,
     ) -> None:
+        self.address = address
         self.outbound = Outbound(replica, address, network, rng, self, limits, complaints, ledger)
         self._replica = replica
         self._events = events
@@ -38,8 +39,19 @@ class Peer:
         self._inbound: InboundConnection | None = None
         self._stopped = False
 
+    @property
+    def linked(self) -> bool:
+        """Whether there is a connection of this peer, in either direction."""
+        return self._inbound is not None or self.outbound.connection is not None
+
     def start(self) -> None:
         self.outbound.start()
+
+    def move(self, address: str) -> None:
+        """From here on the peer is dialled at another address; what it still says from the old one is heard."""
+        self.address = address
+        self._presence.moved()
+        self.outbound.move(address)
 
     def stop(self) -> None:
         """No dial and no event after this. What was sent may still leave."""
@@ -47,6 +59,11 @@ class Peer:
         self.outbound.stop()
         if self._inbound is not None:
             self._inbound.abort()
+
+    def part(self) -> None:
+        """It is no peer any more: :meth:`stop`, and end what is still open."""
+        self.stop()
+        self.outbound.flush()
 
     def examine(self, hello: Hello) -> Refusal | None:
         """Whether the process that says this Hello may be this peer's; in the order from certain to suspected."""

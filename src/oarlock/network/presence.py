@@ -52,6 +52,10 @@ class Presence:
         self._believed_alive = True
         return predecessor_died
 
+    def moved(self) -> None:
+        """From here on another address is dialled. That nobody listens there says nothing of the process met so far."""
+        self._believed_alive = False
+
     def nobody_listens(self, *, connected: bool) -> bool:
         """A dial was refused; ``connected`` if a connection in either direction is open. True: it proves a death."""
         died = self._believed_alive and not connected

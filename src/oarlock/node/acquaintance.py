@@ -9,8 +9,8 @@ from oarlock.core.messages import AppendAck, RequestVoteReply
 from oarlock.network.messages import Hello, PeerMessage, Refusal
 from oarlock.types import Configuration, Index, ReplicaId, Term
 
-FINAL_REFUSALS = ("incarnation", "past")
-"""A replica refused for one of these must stay down: it is not the one that made its promises."""
+FINAL_REFUSALS = ("incarnation", "past", "removed")
+"""A replica refused for one of these must stay down: it is not the one that made its promises, or has left for good."""
 
 
 class Acquaintance:
@@ -31,10 +31,21 @@ class Acquaintance:
     def _promise(self, peer: ReplicaId, term: Term, index: Index) -> None:
         self._promised[peer] = max(self._promised.get(peer, (Term(0), Index(0))), (term, index))
 
-    def examine(self, hello: Hello, configuration: Configuration) -> Refusal | None:
-        """Whether the replica that says this hello may take part, and if not, why."""
-        member = configuration.member(hello.replica)
+    def examine(
+        self, hello: Hello, configuration: Configuration, committed: Configuration, commit_index: Index
+    ) -> Refusal | None:
+        """Whether the replica that says this hello may take part, and if not, why.
+
+        ``configuration`` is the one in force here, ``committed`` the latest that is committed.
+        """
+        # Only what is committed may send somebody away for good: a removal that is not may never come about.
+        if hello.replica in committed.removed:
+            return Refusal("removed", f"replica {hello.replica} was removed from this cluster")
+        member = configuration.member(hello.replica) or committed.member(hello.replica)
         if member is None:
+            # It may be this replica that is behind: a log that goes on where ours is committed may name the other.
+            if hello.last_index > commit_index:
+                return None
             return Refusal("replica", f"replica {hello.replica} is not a member of this cluster")
         if member.incarnation and member.incarnation != hello.incarnation:
             return Refusal(

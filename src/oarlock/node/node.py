@@ -29,6 +29,7 @@ from oarlock.errors import (
     Overloaded,
     ReplicaFailed,
     ReplicaRefused,
+    ReplicaRemoved,
     ShuttingDown,
 )
 from oarlock.network.links import Links
@@ -61,7 +62,7 @@ from oarlock.storage.identity import Identity, load_identity, record_refusal, ta
 from oarlock.storage.os_disk import OsDisk
 from oarlock.storage.segment import DEFAULT_SEGMENT_BYTES
 from oarlock.storage.wal import DurableState, Wal
-from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, EntryKind, Index, ReplicaId, Slice, Term
+from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, EntryKind, Index, Member, ReplicaId, Slice, Term
 
 log = logging.getLogger("oarlock")
 
@@ -217,9 +218,7 @@ class Node:
                 redis_address=redis_address,
                 http_address=http_address,
             )
-            own = node._raft.configuration.member(node.id)
-            assert own is not None, "an identity names its own replica among the members"
-            await node._links.start(listen or own.address)
+            await node._links.start(listen or node._own_member.address)
         except BaseException:
             await wal.close()
             lock.release()
@@ -230,6 +229,13 @@ class Node:
         )  # fmt: skip
         node._schedule_turn()
         return node
+
+    @property
+    def _own_member(self) -> Member:
+        """This replica as its cluster knows it, or as it was initialised if it is not a member yet, or no more."""
+        own = self._raft.configuration.member(self.id) or self._identity.configuration.member(self.id)
+        assert own is not None, "an identity names its own replica among the members"
+        return own
 
     async def close(self, timeout_s: float = 3.0) -> None:
         """Stop: hand leadership over, refuse what is new, let what is under way finish for up to ``timeout_s``."""
@@ -302,7 +308,8 @@ class Node:
             return
         reason = error if isinstance(error, ReplicaFailed) else ReplicaFailed(_sentence(error))
         said_all = isinstance(error, OSError | ReplicaFailed)
-        log.error("replica %d stops: %s", self.id, reason, exc_info=None if said_all else error)
+        level = logging.INFO if isinstance(error, ReplicaRemoved) else logging.ERROR
+        log.log(level, "replica %d stops: %s", self.id, reason, exc_info=None if said_all else error)
         if not self.failed.done():  # whoever waited for it may have been cancelled, and it with him
             self.failed.set_result(reason)
         self._stop()
@@ -468,11 +475,13 @@ class Node:
             last_index,
             self._redis_address,
             self._http_address,
+            self._own_member.address,
         )
 
     def examine(self, hello: Hello) -> Refusal | None:
         """May this peer take part?"""
-        return self._acquaintance.examine(hello, self._raft.configuration)
+        configuration = self._raft.configuration
+        return self._acquaintance.examine(hello, configuration, configuration, self._raft.commit_index)
 
     def connected(self, peer: ReplicaId, hello: Hello) -> None:
         """A fresh outbound link: what was sent before may be lost, so send it again."""
@@ -551,7 +560,7 @@ class Node:
             await record_refusal(self._disk, self._directory, text)
         except OSError as error:
             text += f" (which could not be recorded in {self._directory}: {error})"
-        self._fail(ReplicaRefused(text))
+        self._fail(ReplicaRemoved(text) if refusal.code == "removed" else ReplicaRefused(text))
 
     def _received_from_node(self, peer: ReplicaId, message: PeerMessage, now: float) -> None:
         match message:
