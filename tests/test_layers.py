@@ -42,6 +42,9 @@ FORBIDDEN_IN_PURE = {
 }  # fmt: skip
 FORBIDDEN_BUILTINS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 
+WAITS_FOR_ITS_INPUT = ("kv/machine.py", "restore")
+"""The one function there that is given something to wait for."""
+
 
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
@@ -103,7 +106,10 @@ def impurities(source: str, module: Path) -> list[str]:
                 wrong.append(f"{module}:{node.lineno}: makes a random.Random of its own; it is given one")
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN_BUILTINS:
             wrong.append(f"{module}:{node.lineno}: calls {node.func.id}")
-        if isinstance(node, ast.AsyncFunctionDef | ast.Await):
+        if isinstance(node, ast.Await) or (
+            isinstance(node, ast.AsyncFunctionDef)
+            and (str(module.relative_to(PACKAGE)), node.name) != WAITS_FOR_ITS_INPUT
+        ):
             wrong.append(f"{module}:{node.lineno}: waits")
     return wrong
 

@@ -6,7 +6,7 @@ extended, as that of a session is: its old place is looked at when it comes up, 
 """
 
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 NEVER: Final = 1 << 64
 """A deadline that no log time reaches."""
@@ -15,27 +15,27 @@ _SLACK: Final = 1024
 """Places in the heap that may be out of date, besides as many as there are lifetimes."""
 
 
+class End(NamedTuple):
+    """When a key ends."""
+
+    deadline_ms: int
+    unix_ms: int
+
+
 class Lifetimes:
     """The keys that end, and when."""
 
     __slots__ = ("_heap", "_placed", "_unix_ms", "deadlines", "now_ms")
 
-    def __init__(self) -> None:
-        self.now_ms = 0
+    def __init__(self, now_ms: int = 0) -> None:
+        self.now_ms = now_ms
         """Log time of the last applied entry."""
-        self._reset()
-
-    def _reset(self) -> None:
         self.deadlines: dict[bytes, int] = {}
         """Log time at which a key is gone; keys without a lifetime are not in here."""
         self._unix_ms: dict[bytes, int] = {}
         self._heap: list[tuple[int, bytes]] = []
         self._placed: dict[bytes, int] = {}
         """Where in the heap a key comes up first, which is never later than its deadline."""
-
-    def clear(self) -> None:
-        """Forget all lifetimes. Who holds the old table keeps it as it was."""
-        self._reset()
 
     def gone(self, key: bytes) -> bool:
         """Whether the key had a lifetime, and it is over."""
@@ -44,6 +44,10 @@ class Lifetimes:
     def unix_ms(self, key: bytes) -> int | None:
         """The end of the key's lifetime as its client's replica told it from the wall clock; decides nothing."""
         return self._unix_ms.get(key)
+
+    def end(self, key: bytes) -> End:
+        """When a key ends that has a lifetime."""
+        return End(self.deadlines[key], self._unix_ms[key])
 
     def give(self, key: bytes, deadline_ms: int, unix_ms: int) -> None:
         """Let the key end at this log time, whatever was said before."""
@@ -101,6 +105,10 @@ class Lifetimes:
                     found.add(key)
                 look_at += (2 * position + 1, 2 * position + 2)
         return len(found)
+
+    def tables(self) -> list[Any]:
+        """All that takes memory, to be freed by somebody with more patience than a destructor."""
+        return [self.deadlines, self._unix_ms, self._placed, self._heap]
 
     def _place(self, key: bytes, deadline_ms: int) -> None:
         if len(self._heap) >= 2 * len(self.deadlines) + _SLACK:

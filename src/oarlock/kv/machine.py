@@ -4,17 +4,19 @@ SET and GET are by far the commonest and are done in the loops; everything else 
 :data:`~oarlock.kv.writes.WRITES` and :data:`~oarlock.kv.queries.QUERIES`.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, cast
 from zlib import crc32
 
 import msgspec
 
 from oarlock.kv import packing
-from oarlock.kv.keyspace import SHARD_MASK, VERSION_MASK, Keyspace
-from oarlock.kv.queries import QUERIES, drained
+from oarlock.kv.keyspace import VERSION_MASK, Keyspace
+from oarlock.kv.queries import QUERIES, inside
 from oarlock.kv.results import OK
-from oarlock.kv.writes import WRITES, UnknownCommand
+from oarlock.kv.shards import SHARD_MASK
+from oarlock.kv.snapshot import Restoring, taken
+from oarlock.kv.writes import WRITES, UnknownCommand, keys_of
 from oarlock.state_machine import Position
 from oarlock.types import Command
 
@@ -54,7 +56,8 @@ class KeyValue:
         done = results.append
         checked = cast("Sequence[tuple[bytes, ...]]", commands)
         data.begin(at.time_ms)
-        data.before_change(checked)
+        if data.is_read:
+            data.before_change(keys_of(checked))
         shards, versions = data.shards, data.versions
         lifetimes = data.lifetimes
         deadlines = lifetimes.deadlines
@@ -72,7 +75,7 @@ class KeyValue:
             else:
                 data.change = change
                 done(self._transaction(command) if command[0] == b"EXEC" else self._other(command))
-                shards = data.shards  # FLUSHALL replaces them, and the lifetimes.
+                shards, lifetimes = data.shards, data.lifetimes  # FLUSHALL replaces them.
                 deadlines = lifetimes.deadlines
         data.change = first + len(commands) - 1
         data.reclaim(len(commands))
@@ -100,13 +103,7 @@ class KeyValue:
             return None
         results: list[Any] = []
         for inner in commands:
-            query = QUERIES.get(inner[0])
-            if query is None:
-                results.append(self._other(inner))
-            else:
-                answer = query(data, inner, data.lifetimes.now_ms)
-                # Nothing may come between the commands of a transaction, so a long answer is not given in steps.
-                results.append(drained(answer) if isinstance(answer, Generator) else answer)
+            results.append(inside(data, inner) if inner[0] in QUERIES else self._other(inner))
         return results
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
@@ -133,3 +130,22 @@ class KeyValue:
                     raise UnknownCommand(query) from None
                 done(answer(data, query, at.time_ms))
         return results
+
+    def snapshot(self) -> Iterator[bytes]:
+        """All that there is at this moment, in pieces of at most 64 KiB or one value (:mod:`oarlock.kv.snapshot`)."""
+        return taken(self._data)
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        """Hold what was taken, instead of what is here. Both take memory until the last piece has come.
+
+        :raises ValueError: the pieces are no whole snapshot, or one of a newer version. Nothing has changed.
+        """
+        restoring = Restoring()
+        try:
+            async for piece in pieces:
+                restoring.add(piece)
+            data = restoring.finish()
+        except BaseException:
+            self._data.discard(restoring.data)
+            raise
+        self._data.become(data)

@@ -101,7 +101,7 @@ def dbsize(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
 def keys(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> "Result | LongAnswer":
     """``KEYS pattern``. The keys are those of the moment of the call, however long matching them takes."""
     _, pattern = query
-    answer = _matching(data.keys(), pattern)
+    answer = _matching((list(part.values) for part in data.image()), pattern)
     return answer if len(data) > _STEP else drained(answer)
 
 
@@ -155,6 +155,26 @@ def drained(answer: LongAnswer) -> Result:
         except StopIteration as end:
             result: Result = end.value
             return result
+
+
+def inside(data: Keyspace, query: tuple[bytes, ...]) -> Result:
+    """The answer inside a transaction: at once, since nothing may come between, and the same at every replica.
+
+    The order in which a dict gives its keys tells of its history, which a replica that was restored does not share.
+    """
+    answer = QUERIES[query[0]](data, query, data.lifetimes.now_ms)
+    result = drained(answer) if isinstance(answer, Generator) else answer
+    match query[0], result:
+        case b"KEYS", list(found):
+            return _in_order(found)
+        case b"SCAN", [position, list(found)]:
+            return [position, _in_order(found)]
+    return result
+
+
+def _in_order(keys: list[Result]) -> Result:
+    ordered: list[Result] = sorted(keys)  # type: ignore[type-var]
+    return ordered
 
 
 QUERIES: Final[dict[bytes, Query]] = {

@@ -7,10 +7,10 @@ A lifetime is written as two words: milliseconds from the entry's time on, which
 which ``EXPIRETIME`` shows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from oarlock.kv import integers
+from oarlock.kv import integers, packing
 from oarlock.kv.keyspace import Keyspace
 from oarlock.kv.lifetimes import NEVER
 from oarlock.kv.results import NOT_AN_INTEGER, OK, OVERFLOW, STRING_TOO_LONG, ErrorReply, Result
@@ -206,3 +206,22 @@ WRITES: Final[dict[bytes, Write]] = {
     b"DEL": del_,
     b"FLUSHALL": flushall,
 }
+
+_FIRST: Final = slice(1, 2)
+_KEYS: Final[dict[bytes, slice]] = {
+    b"MSET": slice(1, None, 2),
+    b"MSETNX": slice(1, None, 2),
+    b"DEL": slice(1, None),
+}
+"""Which words of a command are keys, if not the first after the verb alone."""
+
+
+def keys_of(commands: Sequence[tuple[bytes, ...]]) -> list[bytes]:
+    """All keys that these commands may change, save by FLUSHALL, and perhaps some words more."""
+    keys: list[bytes] = []
+    for command in commands:
+        if command[0] == b"EXEC":
+            keys += keys_of(packing.commands(command[2]))
+        else:
+            keys += command[_KEYS.get(command[0], _FIRST)]
+    return keys

@@ -36,11 +36,18 @@ class KeyValueStore:
         return clients.told(result)
 
     def digest(self, machine: StateMachine) -> object:
+        """All that commands may ever see. How far a replica is with removing keys whose time is over shows nowhere, and
+        differs: one that was restored never had them.
+        """
         data = cast(Any, machine)._data
-        keys = sorted(item for shard in data.shards if shard for item in shard.items())
         lifetimes = data.lifetimes
-        content = (keys, sorted(lifetimes.deadlines.items()), data.change, lifetimes.now_ms)
-        return repr(content), crc32(data.versions)
+        there = sorted(item for shard in data.shards for item in shard.items() if not lifetimes.gone(item[0]))
+        ends = sorted(
+            (key, deadline, lifetimes.unix_ms(key))
+            for key, deadline in lifetimes.deadlines.items()
+            if deadline > lifetimes.now_ms
+        )
+        return repr((there, ends, data.change, lifetimes.now_ms)), crc32(data.versions)
 
     async def serve(self, node: Node, machine: StateMachine, host: Host) -> Served:
         assert host.network is not None
