@@ -65,8 +65,8 @@ BUGS = (
         edits=(
             Edit(
                 "core.transfer",
-                "for voter in raft.configuration.voters if _could",
-                "for voter in raft.peers() if _could",
+                "for voter in raft.configuration.voters if could",
+                "for voter in raft.peers() if could",
             ),
         ),
     ),

@@ -14,8 +14,8 @@ BUGS = (
         edits=(
             Edit(
                 "core.quorum",
-                "value = min(value, _reached_by(configuration.outgoing, value_of))",
-                "value = _reached_by(configuration.outgoing, value_of)",
+                "value = min(value, _reached_by(remembering, len(configuration.outgoing), value_of))",
+                "value = _reached_by(remembering, len(configuration.outgoing), value_of)",
             ),
         ),
     ),
@@ -105,10 +105,6 @@ BUGS = (
     Bug(
         name="old-half-gets-nothing",
         rule="In a joint configuration voters of both halves are asked, and are sent entries.",
-        edits=(
-            Edit(
-                "core.raft", "sorted({*configuration.voters, *configuration.outgoing})", "sorted(configuration.voters)"
-            ),
-        ),
+        edits=(Edit("core.raft", "{*configuration.voters, *configuration.outgoing}", "{*configuration.voters}"),),
     ),
 )

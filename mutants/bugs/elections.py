@@ -144,13 +144,12 @@ BUGS = (
                 "if not raft.configuration.formed and not all(votes.get(voter) for voter in raft.voters()):",
                 "if False:",
             ),
-            Edit("core.election", "incarnations[member.id]", "incarnations.get(member.id, 0)"),
         ),
     ),
     Bug(
         name="learners-stand",
         rule="Learners, and replicas that have left, stand for no election.",
-        edits=(Edit("core.election", "return raft.id in raft.voters()", "return True"),),
+        edits=(Edit("core.election", " and raft.id in raft.voters()", ""),),
     ),
     Bug(
         name="dead-leader-never-revives",

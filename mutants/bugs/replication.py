@@ -32,8 +32,9 @@ BUGS = (
         edits=(
             Edit(
                 "core.quorum",
-                "value = _reached_by(configuration.voters, value_of)",
-                "value = _reached_by((*configuration.voters, *configuration.learners), value_of)",
+                "value = _reached_by(configuration.voters, len(configuration.voters), value_of)",
+                "voters = (*configuration.voters, *configuration.learners)\n"
+                "    value = _reached_by(voters, len(voters), value_of)",
             ),
         ),
     ),

@@ -106,8 +106,8 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def formed(self) -> bool:
-        """Whether the cluster has formed: every member's incarnation is known and fixed."""
-        return all(member.incarnation for member in self.members)
+        """Whether the cluster has formed: every voter's incarnation is known and fixed."""
+        return all(member.incarnation for member in self.members if member.id not in self.learners)
 
     def member(self, replica: ReplicaId) -> Member | None:
         """The member with this id, or None."""

@@ -41,6 +41,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes sent to one follower in one turn, so that one far behind does not make turns long."""
     max_uncommitted_bytes: int = 4 * MAX_ENTRY_BYTES
     """Payload bytes that a leader appends beyond its commit index before it refuses proposals."""
+    promotion_max_behind: int = 16
+    """Entries that a joining learner may lack when it is made a voter: under load the last few are always under way."""
     max_reads: int = 4096
     """Read tokens waiting at a leader. One token covers all reads of a turn, so this is a large number."""
     max_apply_bytes: int = 256 * 1024

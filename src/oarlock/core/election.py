@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from oarlock.core import quorum, replication, transfer
 from oarlock.core.invariants import ONE_VOTE_PER_TERM
 from oarlock.core.membership import encode_configuration
@@ -63,8 +65,10 @@ def timeout(raft: Raft) -> None:
 
 
 def may_stand(raft: Raft) -> bool:
-    """Only voters stand for election; learners, and replicas that have left, do not."""
-    return raft.id in raft.voters()
+    """Only voters stand for election; learners, replicas that have left, and one in the place of another data
+    directory, whose vote is not its own, do not."""
+    own = raft.configuration.member(raft.id)
+    return own is not None and own.incarnation in (0, raft.incarnation) and raft.id in raft.voters()
 
 
 def sticks_to_leader(raft: Raft) -> bool:
@@ -198,8 +202,10 @@ def _result(raft: Raft, votes: Mapping[ReplicaId, bool]) -> VoteResult:
 
 
 def _with_incarnations(initial: Configuration, incarnations: Mapping[ReplicaId, int]) -> Configuration:
-    members = tuple(Member(member.id, member.address, incarnations[member.id]) for member in initial.members)
-    return Configuration(members, initial.voters, initial.outgoing, initial.learners)
+    members = tuple(
+        Member(member.id, member.address, incarnations.get(member.id, member.incarnation)) for member in initial.members
+    )
+    return msgspec.structs.replace(initial, members=members)
 
 
 # ── fast failover ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ All four are the same question: what is the highest value that a majority has re
 of voters, odd or even, and in a joint configuration asks both majorities (thesis, section 4.3).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -29,11 +29,14 @@ def majority_size(voters: int) -> int:
 def reached(configuration: Configuration, value_of: Callable[[ReplicaId], Value]) -> Value:
     """The highest value that a majority has reached; in a joint configuration, majorities of both halves.
 
-    ``value_of`` is asked for voters only, so learners never count, nor does a leader that is not a voter.
+    ``value_of`` is asked for voters only, so learners never count, nor does a leader that is not a voter. Of the
+    outgoing half those do not count that are learners by now: they have lost their disks, and what their former
+    incarnations promised is forgotten (``change.py``, rejoin). Without them there is a majority, or no such change.
     """
-    value = _reached_by(configuration.voters, value_of)
+    value = _reached_by(configuration.voters, len(configuration.voters), value_of)
     if configuration.outgoing:
-        value = min(value, _reached_by(configuration.outgoing, value_of))
+        remembering = [voter for voter in configuration.outgoing if voter not in configuration.learners]
+        value = min(value, _reached_by(remembering, len(configuration.outgoing), value_of))
     return value
 
 
@@ -58,7 +61,7 @@ def smallest(configuration: Configuration, first: ReplicaId, preferred: Iterable
     return chosen
 
 
-def _reached_by(voters: tuple[ReplicaId, ...], value_of: Callable[[ReplicaId], Value]) -> Value:
-    assert voters, "a configuration without voters decides nothing"
+def _reached_by(voters: Sequence[ReplicaId], of: int, value_of: Callable[[ReplicaId], Value]) -> Value:
+    assert len(voters) >= majority_size(of), "a configuration without a majority decides nothing"
     descending = sorted(map(value_of, voters), reverse=True)
-    return descending[majority_size(len(voters)) - 1]
+    return descending[majority_size(of) - 1]

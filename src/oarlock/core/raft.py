@@ -2,7 +2,7 @@
 
 This module holds what every role shares (term, vote, log, commit index), the gate that every message passes, and
 the table (role, message) → handler. The rules themselves have a home each: ``election.py``, ``replication.py``,
-``authority.py`` (reads), ``transfer.py``, ``membership.py``, ``quorum.py``.
+``authority.py`` (reads), ``transfer.py``, ``membership.py`` and ``change.py``, ``quorum.py``.
 
     raft = Raft(ReplicaId(1), incarnation, Config(), restored, random.Random(), now)
     raft.receive(sender, message, now)        # feed whatever has arrived ...
@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from oarlock.core import authority, election, replication, transfer
+from oarlock.core import authority, election, membership, replication, transfer
+from oarlock.core.change import Change
 from oarlock.core.config import Config
 from oarlock.core.invariants import (
     APPLIED_WITHIN_COMMIT,
@@ -119,7 +120,8 @@ class Raft:
         """Highest term known to be durable; acknowledgements of a term wait for it."""
         self._handed_hard_state = (restored.term, restored.vote)
         self._handed_commit = restored.base_index
-        self._boots: dict[ReplicaId, Boot] = {}
+        self.boots: dict[ReplicaId, Boot] = {}
+        """Of each peer, when it last connected."""
 
         self._messages: list[tuple[ReplicaId, CoreMessage]] = []
         self._messages_after_persist: list[tuple[ReplicaId, CoreMessage]] = []
@@ -162,13 +164,22 @@ class Raft:
         :raises Overloaded: too much is uncommitted; nothing was appended, safe to retry later.
         """
         self.now = now
-        if not isinstance(self.role, Leader):
-            raise NotLeader(self.leader or None)
-        if self.role.transfer is not None:
-            raise NotLeader(self.role.transfer.target)
+        leader = self._proposing_leader()
         if not self.can_propose:
             raise Overloaded("too much is waiting to be committed")
-        return replication.append(self, self.role, kind, payload, awaited_by)
+        return replication.append(self, leader, kind, payload, awaited_by)
+
+    def change(self, change: Change, now: float, *, force: bool = False) -> Index:
+        """Begin to change the members. It is done once the returned index is committed *and* the configuration in
+        force is neither joint nor has those joining whom the change wanted as voters; whoever leads sees to that.
+
+        ``force``: also if the new voters might have no majority that is alive (``membership.change``).
+
+        :raises NotLeader: not a leader, or one that is handing over; nothing was appended, safe to retry elsewhere.
+        :raises ChangeRefused: with a sentence that says why; nothing was appended.
+        """
+        self.now = now
+        return membership.change(self, self._proposing_leader(), change, force=force)
 
     def verify_authority(self, request: Any, now: float, deadline: float, *, peer: ReplicaId = NO_REPLICA) -> None:
         """Prove that this replica leads, after this call, for a reader here or at ``peer``. The outcome comes in a
@@ -206,8 +217,8 @@ class Raft:
     def peer_connected(self, peer: ReplicaId, boot: Boot, now: float) -> None:
         """A fresh link to ``peer`` is up: whatever was on its way before may be lost."""
         self.now = now
-        restarted = self._boots.get(peer, boot) != boot
-        self._boots[peer] = boot
+        restarted = self.boots.get(peer) != boot
+        self.boots[peer] = boot
         if isinstance(self.role, Leader) and (progress := self.role.progress.get(peer)):
             if restarted:
                 progress.reset(Index(self.log.last_index + 1))
@@ -231,6 +242,7 @@ class Raft:
         """Take this turn's obligations. Each is handed out once; see ``ready.py`` for their order."""
         match self.role:
             case Leader() as leader:
+                membership.proceed(self, leader)
                 authority.open_round(self, leader)
                 replication.send_entries(self, leader)
             case Follower() as follower:
@@ -295,6 +307,11 @@ class Raft:
         """The configuration in force."""
         return self.configurations.current
 
+    @property
+    def committed_configuration(self) -> Configuration:
+        """The last one known to be committed. Who has left by it is refused (``removed``), and never comes back."""
+        return self.configurations.at(self.commit_index)
+
     def status(self) -> CoreStatus:
         """An immutable snapshot, for people and metrics."""
         match self.role:
@@ -352,11 +369,18 @@ class Raft:
     def voters(self) -> list[ReplicaId]:
         """Everyone whose vote or echo may count, in either half of a joint configuration, in a fixed order."""
         configuration = self.configuration
-        return sorted({*configuration.voters, *configuration.outgoing})
+        return sorted({*configuration.voters, *configuration.outgoing} - {*configuration.learners})
 
     def peers(self) -> list[ReplicaId]:
         """Everyone else whom a leader replicates to, in a fixed order."""
         return sorted({*self.voters(), *self.configuration.learners} - {self.id})
+
+    def _proposing_leader(self) -> Leader:
+        if not isinstance(self.role, Leader):
+            raise NotLeader(self.leader or None)
+        if self.role.transfer is not None:
+            raise NotLeader(self.role.transfer.target)
+        return self.role
 
     def _take_persist(self) -> Persist | None:
         entries = self.log.take_unpersisted()

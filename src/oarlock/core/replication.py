@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from oarlock.core import authority, election, quorum, transfer
+from oarlock.core import authority, election, membership, quorum, transfer
 from oarlock.core.invariants import (
     ACK_IS_DURABLE,
     COMMIT_OWN_TERM,
@@ -42,7 +42,7 @@ def append(
         if awaited_by is None or peer in awaited_by:
             progress.awaited = index
     if kind == EntryKind.CONFIGURATION:
-        raft.configurations.appended((entry,))
+        membership.appended(raft, leader, entry)
     return index
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def start(raft: Raft, leader: Leader, target: ReplicaId | None) -> bool:
     """Begin, to ``target`` or to the voter that is furthest; False if there is none that could take over now."""
     if leader.transfer is None:
-        candidates = [voter for voter in raft.configuration.voters if _could_take_over(raft, leader, voter)]
+        candidates = [voter for voter in raft.configuration.voters if could_take_over(raft, leader, voter)]
         if target is None:
             target = max(candidates, key=lambda voter: _readiness(leader, voter), default=None)
         if target not in candidates or target is None:
@@ -62,10 +62,10 @@ def _readiness(leader: Leader, voter: ReplicaId) -> tuple[Index, float]:
     return progress.match, progress.echoed_at
 
 
-def _could_take_over(raft: Raft, leader: Leader, voter: ReplicaId) -> bool:
-    """A voter that answers, and that is being pipelined to: one that was just restarted is probed until it has
+def could_take_over(raft: Raft, leader: Leader, peer: ReplicaId) -> bool:
+    """One that answers, and that is being pipelined to: one that was just restarted is probed until it has
     acknowledged something in its new life."""
-    progress = leader.progress.get(voter)
+    progress = leader.progress.get(peer)
     return (
         progress is not None
         and not progress.probing

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from oarlock.core.membership import Change
+from oarlock.core.change import Change
 from oarlock.errors import OarlockError
 from oarlock.types import Boot, Command, Configuration, Index, ReplicaId, SnapshotPoint, Term
 

@@ -32,7 +32,8 @@ class Checks:
         self.cluster = cluster
         self.leaderships: dict[Term, Leader] = {}
         self.leaders: set[tuple[Term, ReplicaId]] = set()
-        self.votes: dict[tuple[ReplicaId, Term], ReplicaId] = {}
+        self.votes: dict[tuple[ReplicaId, int, Term], ReplicaId] = {}
+        """By voter, its incarnation, and the term."""
         self.committed: list[Entry] = []
         """Every entry that any replica ever took for committed."""
         self.terms: dict[ReplicaId, Term] = {}
@@ -89,11 +90,11 @@ class Checks:
         )
 
     def _voted(self, voter: ReplicaId, term: Term, candidate: ReplicaId) -> None:
-        disk = self.cluster[voter].disk
+        disk, incarnation = self.cluster[voter].disk, self.cluster[voter].incarnation
         assert disk.term > term or (disk.term, disk.vote) == (term, candidate), (
             f"{voter}'s vote for {candidate} in term {term} left before it was durable"
         )
-        invariants.ONE_VOTE_PER_TERM.require(self.votes.setdefault((voter, term), candidate), candidate)
+        invariants.ONE_VOTE_PER_TERM.require(self.votes.setdefault((voter, incarnation, term), candidate), candidate)
 
     def _leads(self, replica: Replica, leader: Leader) -> None:
         term = replica.raft.term

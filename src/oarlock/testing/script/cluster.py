@@ -9,15 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from oarlock.core import Config, Raft, ReadConfirmed
-from oarlock.core.membership import encode_configuration
+from oarlock.core import Change, Config, Raft, ReadConfirmed
 from oarlock.core.messages import CoreMessage
 from oarlock.core.roles import Leader
 from oarlock.testing.script.checks import Checks
 from oarlock.testing.script.errors import CannotBeDone
 from oarlock.testing.script.network import Envelope, Network
 from oarlock.testing.script.replica import DurableState, Read, Replica, past_entry
-from oarlock.types import Boot, Configuration, EntryKind, Index, Member, ReplicaId
+from oarlock.types import Boot, Configuration, Index, Member, ReplicaId
 
 FOREVER = 10**9
 MAX_TIMERS = 20_000
@@ -56,7 +55,7 @@ class Cluster:
             past = (logs or {}).get(number, ())
             entries = [past_entry(index, term) for index, term in enumerate(past, 1)]
             term = (terms or {}).get(number, past[-1] if past else 0)
-            self.replicas[number] = Replica(number, DurableState(configuration, term, entries))
+            self.replicas[number] = Replica(number, 100 + number, DurableState(configuration, term, entries))
         for replica in self.replicas.values():
             self._start(replica)
         for one in ids:
@@ -134,16 +133,15 @@ class Cluster:
         self._turn(self[replica])
         return index
 
-    def configure(self, leader: int, voters: Sequence[int], outgoing: Sequence[int] = ()) -> None:
-        """The leader appends a configuration with these voters; who is in neither half learns.
+    def change(self, leader: int, change: Change, *, force: bool = False) -> int:
+        """The leader is to change the members.
 
         :raises NotLeader: not a leader, or one that hands over.
+        :raises ChangeRefused: not so, or not now.
         """
-        members = self[leader].raft.configuration.members
-        learners = [member.id for member in members if member.id not in {*voters, *outgoing}]
-        changed = Configuration(members, _ids(voters), _ids(outgoing), _ids(learners))
-        self[leader].raft.propose(encode_configuration(changed), self.now, kind=EntryKind.CONFIGURATION)
+        index = self[leader].raft.change(change, self.now, force=force)
         self._turn(self[leader])
+        return index
 
     def read(self, replica: int, request: object = None, *, timeout_s: float = FOREVER, asked_by: int = 0) -> Read:
         """A linearizable read begins; perhaps one that another replica asks for."""
@@ -184,7 +182,7 @@ class Cluster:
         """This message arrives now, before those sent earlier."""
         self.network.on_its_way.remove(envelope)
         receiver = self[envelope.receiver]
-        if receiver.running:
+        if receiver.running and self._acquainted(envelope.sender, receiver):
             receiver.raft.receive(ReplicaId(envelope.sender), envelope.message, self.now)
             self._turn(receiver)
 
@@ -246,12 +244,40 @@ class Cluster:
             if other.id != replica:
                 self.reconnect(replica, other.id)
 
+    def start_joining(self, replica: int) -> None:
+        """It starts with a new data directory, perhaps in place of one that is lost, and knows the leader's
+        configuration."""
+        configuration = self[self.leader].raft.configuration
+        former = self.replicas.get(replica)
+        assert not (former and former.running), f"{replica} is running"
+        incarnation = former.incarnation + 100 if former else 100 + replica
+        self.replicas[replica] = Replica(ReplicaId(replica), incarnation, DurableState(configuration))
+        if former:  # what it had sent or was to be sent came and went by its former connections
+            for other in self.replicas:
+                self.network.drop(self.network.between(replica, other) + self.network.between(other, replica))
+            self.network.held = [e for e in self.network.held if replica not in (e.sender, e.receiver)]
+        self.restart(replica)
+
+    def member(self, replica: int, address: str = "") -> Member:
+        """As a change names it: one that has not been started will have its first data directory."""
+        known = self.replicas.get(replica)
+        incarnation = known.incarnation if known else 100 + replica
+        return Member(ReplicaId(replica), address or f"host{replica}:7000", incarnation)
+
     # ── what a node does ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _acquainted(self, sender: int, receiver: Replica) -> bool:
+        """The handshake: neither has a configuration in which the other has another data directory."""
+        for one, other in ((receiver, self[sender]), (self[sender], receiver)):
+            known = one.raft.configuration.member(other.id)
+            if known and known.incarnation not in (0, other.incarnation):
+                return False
+        return True
 
     def _start(self, replica: Replica) -> None:
         replica.boot = Boot(replica.boot + 1)
         rng = random.Random(self._rng.getrandbits(64))
-        replica.raft = Raft(replica.id, 100 + replica.id, self.config, replica.disk.restored(), rng, self.now)
+        replica.raft = Raft(replica.id, replica.incarnation, self.config, replica.disk.restored(), rng, self.now)
         replica.running, replica.applied = True, []
         self.checks.restarted(replica)
 

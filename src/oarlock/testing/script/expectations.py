@@ -81,10 +81,37 @@ class Expectations:
         """Of the configuration in force at them."""
         self._each(replicas, "voters", lambda raft: list(map(int, raft.configuration.voters)), voters)
 
+    @phrase("{replicas} learners {replicas}", "{replicas} learners nobody")
+    def learners(self, replicas: list[int], learners: list[int] | None = None) -> None:
+        """Of the same."""
+        self._each(replicas, "learners", lambda raft: list(map(int, raft.configuration.learners)), learners or [])
+
+    @phrase("{replicas} removed {replicas}")
+    def removed(self, replicas: list[int], removed: list[int]) -> None:
+        """Who has left for good, by the last configuration that they know to be committed."""
+        self._each(replicas, "removed", lambda raft: list(map(int, raft.committed_configuration.removed)), removed)
+
+    @phrase("{replicas} joint")
+    def joint(self, replicas: list[int]) -> None:
+        """Two sets of voters must agree, by the configuration in force at them."""
+        self._each(replicas, "being joint", lambda raft: bool(raft.configuration.outgoing), True)
+
+    @phrase("{replicas} not joint")
+    def not_joint(self, replicas: list[int]) -> None:
+        """One set of voters decides."""
+        self._each(replicas, "being joint", lambda raft: bool(raft.configuration.outgoing), False)
+
+    @phrase("{replicas} knows {replica} at {word}", "{replicas} know {replica} at {word}")
+    def knows_at(self, replicas: list[int], member: int, address: str) -> None:
+        """The address of a member, by the configuration in force at them."""
+        at = {number: self._raft(number).configuration.member(ReplicaId(member)) for number in replicas}
+        for number, known in at.items():
+            self._same(f"the address of {member} that {number} knows", known and known.address, address)
+
     @phrase("{replicas} formed")
     def formed(self, replicas: list[int]) -> None:
         """They know the cluster as formed, with everyone's true incarnation."""
-        truth = {number: 100 + number for number in self.cluster.replicas}
+        truth = {number: replica.incarnation for number, replica in self.cluster.replicas.items()}
         for replica in replicas:
             known = {member.id: member.incarnation for member in self._raft(replica).configuration.members}
             self._same(f"incarnations that {replica} knows", known, truth)

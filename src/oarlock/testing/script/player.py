@@ -98,9 +98,12 @@ class Player:
             self._carry_out(STEPS, self.steps, words)
 
     def _expect_refusal(self, words: str) -> None:
+        words, _, reason = words.partition(" because ")
         try:
             self._carry_out(STEPS, self.steps, words)
-        except Refused:
+        except Refused as refusal:
+            if reason not in str(refusal):
+                raise NotAsExpected(f"it was {refusal}") from refusal
             return
         raise NotAsExpected("it was not refused")
 

@@ -70,10 +70,11 @@ class Read:
 class Replica:
     """A core, its disk, and its process, which runs, is paused, or has crashed."""
 
-    def __init__(self, replica: ReplicaId, disk: DurableState) -> None:
+    def __init__(self, replica: ReplicaId, incarnation: int, disk: DurableState) -> None:
         self.id = replica
         self.disk = disk
         self.boot = Boot(0)
+        self.incarnation = incarnation
         self.raft: Raft = None  # type: ignore[assignment]  # set by the first start
         self.running = False
         self.paused = False

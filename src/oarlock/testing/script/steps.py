@@ -7,12 +7,15 @@ from contextlib import contextmanager
 
 from oarlock.core.roles import NEVER
 from oarlock.errors import NotExecuted
+from oarlock.testing.script.changes import Changes
 from oarlock.testing.script.cluster import Cluster
 from oarlock.testing.script.errors import CannotBeDone, Refused
 from oarlock.testing.script.network import Envelope
-from oarlock.testing.script.phrases import phrase
+from oarlock.testing.script.phrases import Phrasebook, phrase
 from oarlock.testing.script.replica import Read
 from oarlock.testing.script.wording import Pattern, message_of, pattern_of
+
+CHANGES = Phrasebook(Changes)
 
 
 class Steps:
@@ -72,18 +75,16 @@ class Steps:
         """A leader is given commands, an entry each."""
         self._propose(replica, commands, None)
 
-    @phrase("configure {replica} to {replicas}")
-    def configure(self, replica: int, voters: list[int]) -> None:
-        """A leader appends a configuration with these voters."""
-        self.configure_jointly(replica, [voters, []])
-
-    @phrase("configure {replica} to {sides}")
-    def configure_jointly(self, replica: int, sides: list[list[int]]) -> None:
-        """A leader appends a joint configuration: the new voters, and the old."""
+    @phrase("change {replica} {step}")
+    def change(self, replica: int, clauses: str) -> None:
+        """A leader is to change the members; what may be said is in ``changes.py``."""
         self._running(replica)
-        voters, outgoing = sides
+        changes = Changes(self.cluster)
+        for clause in clauses.split(", "):
+            method, arguments = CHANGES.understand(clause)
+            getattr(changes, method)(*arguments)
         with _refusals():
-            self.cluster.configure(replica, voters, outgoing)
+            self.cluster.change(replica, changes.change, force=changes.force)
 
     @phrase("read {replica} {word} within {time}")
     def read_within(self, replica: int, name: str, timeout_s: float) -> None:
@@ -161,6 +162,15 @@ class Steps:
             if self.cluster[replica].running:
                 raise CannotBeDone(f"{replica} is running")
             self.cluster.restart(replica)
+
+    @phrase("start {replica} joining")
+    def start_joining(self, replica: int) -> None:
+        """It starts for the first time, or with a new data directory in place of the one that it has lost."""
+        if not self.cluster.leader:
+            raise CannotBeDone("nobody leads who could tell it the configuration")
+        if replica in self.cluster.replicas and self.cluster[replica].running:
+            raise CannotBeDone(f"{replica} is running")
+        self.cluster.start_joining(replica)
 
     @phrase("pause {replica}")
     def pause(self, replica: int) -> None:
