@@ -24,7 +24,7 @@ class NotLeader(NotExecuted):
 
 
 class ChangeRefused(NotExecuted):
-    """The change of members contradicts the configuration, or would endanger the cluster. The message says how."""
+    """The members cannot be changed so, or not now. The message says why. Nothing was changed."""
 
 
 class TermElapsed(NotExecuted):
