@@ -18,8 +18,10 @@ from oarlock.errors import StartupError
 from oarlock.storage import segment as segments
 from oarlock.storage.disk import SECTOR_BYTES
 from oarlock.storage.identity import Identity, decode_identity, encode_identity, load_identity
+from oarlock.storage.prologue import with_prologue
 from oarlock.storage.recovery import Recovered, recover
 from oarlock.storage.segment import SegmentEnd, encode_header, read_header
+from oarlock.storage.snapshots import SnapshotStore
 from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import Entry
 
@@ -40,8 +42,7 @@ def check_segment_header(data: bytes) -> None:
     """A header is read as it was written, or refused; also one whose checksums are right."""
     image, (mode,) = controls(data, 1)
     if mode & 1:
-        prologue = segments._PROLOGUE.pack(segments._MAGIC, 1 + (mode >> 7), len(image), crc32c(image))
-        image = prologue + crc32c(prologue).to_bytes(4, "little") + image
+        image = with_prologue(segments._MAGIC, 2 + (mode >> 7), image)
     if mode & 2:
         image = image.ljust(SECTOR_BYTES, b"\0")
     try:
@@ -93,8 +94,13 @@ def _disk(files: Files) -> MemoryDisk:
     return disk
 
 
+async def _recovering(disk: MemoryDisk, identity: Identity) -> Recovered:
+    snapshots = await SnapshotStore.open(disk, DIRECTORY, identity.cluster_id)
+    return await recover(disk, WAL, identity, snapshots, 4 * SECTOR_BYTES)
+
+
 def _recover(disk: MemoryDisk, identity: Identity) -> tuple[Recovered, State]:
-    recovered = finish(recover(disk, WAL, identity, 4 * SECTOR_BYTES))
+    recovered = finish(_recovering(disk, identity))
     return recovered, (recovered.replay.term, recovered.replay.vote, recovered.replay.entries)
 
 
@@ -139,7 +145,7 @@ def check_recovery(data: bytes) -> None:
         assert newest not in files or lost, "acknowledged entries are dropped, and nothing of them is blank"
     again, same = _recover(disk.kill(), identity)
     assert same == state, "a second recovery finds something else"
-    assert again.header.boot == first.header.boot + 1
+    assert again.segments[-1].boot == first.segments[-1].boot + 1
 
 
 # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -122,8 +122,8 @@ BUGS = (
         edits=(
             Edit(
                 "storage.replay",
-                "self.entries[frame.first_index - 1 :] = frame.entries()",
-                "self.entries[frame.first_index - 1 : frame.last_index] = frame.entries()",
+                "self.entries[max(0, frame.first_index - self.first_index) :] = frame.entries()",
+                "self.entries[frame.first_index - self.first_index : frame.last_index] = frame.entries()",
             ),
         ),
         mix={"isolated leader": 40, "kill": 40},

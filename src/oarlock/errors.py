@@ -103,5 +103,9 @@ class CorruptLog(StartupError):
     """The log on disk is damaged where it may hold acknowledged entries. Names file, offset and what to do."""
 
 
+class CorruptSnapshot(StartupError):
+    """A snapshot is damaged. Names file and offset."""
+
+
 class InvariantViolated(AssertionError):
     """One of the named invariants of :mod:`oarlock.core.invariants` does not hold. A bug; the replica stops."""

@@ -1,9 +1,12 @@
 """A data directory on a memory disk, in the words that the scenarios are told in."""
 
+import asyncio
+from collections.abc import Callable
 from random import Random
 
-from oarlock.storage.disk import SECTOR_BYTES
+from oarlock.storage.disk import SECTOR_BYTES, Disk
 from oarlock.storage.identity import Identity, initialise, load_identity
+from oarlock.storage.snapshots import SnapshotStore
 from oarlock.storage.wal import DurableState, Wal
 from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import Entry, EntryKind, Index, ReplicaId, Term
@@ -28,6 +31,12 @@ def large(random: Random, sectors: int) -> bytes:
     return random.randbytes(sectors * SECTOR_BYTES)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 (any condition will do)
+            await asyncio.sleep(0)
+
+
 async def new_replica(disk: MemoryDisk, replica: int = 1, incarnation: int = 4711) -> Identity:
     return await initialise(
         disk,
@@ -40,7 +49,12 @@ async def new_replica(disk: MemoryDisk, replica: int = 1, incarnation: int = 471
 
 
 async def start(disk: MemoryDisk, segment_bytes: int = SEGMENT_BYTES) -> tuple[Wal, DurableState]:
-    return await Wal.open(disk, DIRECTORY, await load_identity(disk, DIRECTORY), segment_bytes=segment_bytes)
+    return await open_log(disk, DIRECTORY, await load_identity(disk, DIRECTORY), segment_bytes)
+
+
+async def open_log(disk: Disk, directory: str, identity: Identity, segment_bytes: int) -> tuple[Wal, DurableState]:
+    snapshots = await SnapshotStore.open(disk, directory, identity.cluster_id)
+    return await Wal.open(disk, directory, identity, snapshots, segment_bytes=segment_bytes)
 
 
 async def append(wal: Wal, term: int, vote: int, *new: Entry) -> None:

@@ -15,9 +15,8 @@ from oarlock.errors import DirectoryInUse, ReplicaFailed
 from oarlock.storage.disk import SECTOR_BYTES
 from oarlock.storage.identity import initialise, load_identity, take_lock
 from oarlock.storage.os_disk import OsDisk
-from oarlock.storage.wal import Wal
 from oarlock.types import ReplicaId, Term
-from tests.storage.replica import MEMBERS, entries
+from tests.storage.replica import MEMBERS, entries, open_log
 
 
 async def test_a_log_on_a_real_disk_survives_restarts(tmp_path: Path) -> None:
@@ -29,7 +28,7 @@ async def test_a_log_on_a_real_disk_survives_restarts(tmp_path: Path) -> None:
     for boot in range(1, 4):
         lock = await take_lock(disk, directory)
         assert await load_identity(disk, directory) == identity
-        wal, state = await Wal.open(disk, directory, identity, segment_bytes=64 * SECTOR_BYTES)
+        wal, state = await open_log(disk, directory, identity, 64 * SECTOR_BYTES)
         assert (state.boot, state.entries) == (boot, written)
         for _ in range(40):
             new = entries(len(written) + 1, len(written) + 3, payload=b"x" * 3000)
@@ -141,7 +140,7 @@ async def test_scenario_35_a_failed_sync_of_a_real_file_is_final(
     identity = await initialise(
         disk, directory, replica=ReplicaId(1), members=MEMBERS, cluster_name="real", incarnation=9
     )
-    wal, _ = await Wal.open(disk, directory, identity, segment_bytes=64 * SECTOR_BYTES)
+    wal, _ = await open_log(disk, directory, identity, 64 * SECTOR_BYTES)
 
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, "the disk is broken")

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from oarlock.errors import CorruptLog, ReplicaFailed, StartupError
 from oarlock.storage import spare
 from oarlock.storage.identity import initialise, load_identity
-from oarlock.storage.wal import Wal
 from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import ReplicaId, Term
 from tests.storage.replica import (
@@ -24,14 +22,10 @@ from tests.storage.replica import (
     large,
     new_replica,
     newest_segment,
+    open_log,
     start,
+    until,
 )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 (any condition will do)
-            await asyncio.sleep(0)
 
 
 async def test_a_restart_brings_back_term_vote_and_entries_under_a_new_boot() -> None:
@@ -244,14 +238,14 @@ async def test_a_log_of_another_replica_or_incarnation_is_refused() -> None:
     wal, _ = await start(other)
     await append(wal, 1, 0, entry(1))
     with pytest.raises(StartupError, match=r"is of incarnation 4712.*4711"):
-        await Wal.open(other, DIRECTORY, await load_identity(disk, DIRECTORY), segment_bytes=SEGMENT_BYTES)
+        await open_log(other, DIRECTORY, await load_identity(disk, DIRECTORY), SEGMENT_BYTES)
 
 
 async def test_a_newer_log_format_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = MemoryDisk(Random(1))
     await new_replica(disk)
     with monkeypatch.context() as newer:
-        newer.setattr("oarlock.storage.segment.FORMAT_VERSION", 2)
+        newer.setattr("oarlock.storage.segment.FORMAT_VERSION", 3)
         wal, _ = await start(disk)
         await wal.close()
     with pytest.raises(StartupError, match="newer Oarlock") as refusal:

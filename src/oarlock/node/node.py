@@ -61,6 +61,7 @@ from oarlock.storage.disk import Disk, Lock
 from oarlock.storage.identity import Identity, load_identity, record_refusal, take_lock
 from oarlock.storage.os_disk import OsDisk
 from oarlock.storage.segment import DEFAULT_SEGMENT_BYTES
+from oarlock.storage.snapshots import SnapshotStore
 from oarlock.storage.wal import DurableState, Wal
 from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, EntryKind, Index, Member, ReplicaId, Slice, Term
 
@@ -196,7 +197,8 @@ class Node:
         lock = await take_lock(disk, directory)
         try:
             identity = await load_identity(disk, directory)
-            wal, durable = await Wal.open(disk, directory, identity, segment_bytes=segment_bytes)
+            snapshots = await SnapshotStore.open(disk, directory, identity.cluster_id)
+            wal, durable = await Wal.open(disk, directory, identity, snapshots, segment_bytes=segment_bytes)
         except BaseException:
             lock.release()
             raise

@@ -7,10 +7,18 @@ what reached the disk: the caller must stop using the file (see docs/architectur
 cancelling a call: what was asked may still happen.
 """
 
+import errno
 from typing import Protocol
 
 SECTOR_BYTES = 4096
 """Unit that a disk writes whole or not at all; frames start at multiples of it."""
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_lack_of_space(error: BaseException | None) -> bool:
+    """Whether the error goes away when there is room again."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 class File(Protocol):

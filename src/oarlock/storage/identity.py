@@ -187,6 +187,7 @@ def _first_header(identity: Identity) -> SegmentHeader:
         first_sequence=1,
         previous=None,
         first_frame_durable=False,
+        oldest=_FIRST_SEGMENT,
     )
 
 

@@ -3,7 +3,8 @@
 The last frame may have been read from the page cache and not be on disk: its process was killed before the sync, or
 the sync failed and the kernel forgot about it. So it is written again, into a new segment whose header carries the
 new boot and ends the log before it where that frame started. What lies beyond that end is ignored for ever, and the
-old files are touched only once the new one is durable under its name. ``replay.py`` decides what is a frame.
+old files are touched only once the new one is durable under its name. ``replay.py`` decides what is a frame, and
+``base.py`` what the log means beside the snapshots.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from oarlock.errors import CorruptLog, StartupError
-from oarlock.storage.disk import Disk, File
+from oarlock.storage.base import Base, Footing, find_footing
+from oarlock.storage.disk import Disk, File, is_lack_of_space
 from oarlock.storage.frame import encode, salt
 from oarlock.storage.identity import Identity
 from oarlock.storage.replay import Replay, Segment
@@ -24,9 +26,10 @@ from oarlock.storage.segment import (
     segment_name,
     segment_number,
 )
-from oarlock.storage.spare import is_lack_of_space, remove_spare
+from oarlock.storage.snapshots import SnapshotStore
+from oarlock.storage.spare import remove_spare
 from oarlock.storage.whole_file import remove_if_there
-from oarlock.types import Boot, Index
+from oarlock.types import NO_REPLICA, Boot, Index
 
 _TEMPORARY_NAME = "recovery.tmp"
 
@@ -35,20 +38,26 @@ class Recovered(msgspec.Struct, frozen=True):
     """A log that is certain, and the segment that continues it."""
 
     replay: Replay
-    header: SegmentHeader
+    footing: Footing
+    segments: list[SegmentHeader]
+    """Of the log, oldest first; the last is the new one."""
     file: File
+    """The new segment."""
     size_bytes: int
-    """Of the segment."""
+    """Of it."""
     offset: int
     """Where in it the next frame goes."""
 
 
-async def recover(disk: Disk, directory: str, identity: Identity, segment_bytes: int) -> Recovered:
+async def recover(
+    disk: Disk, directory: str, identity: Identity, snapshots: SnapshotStore, segment_bytes: int
+) -> Recovered:
     """Read the log in ``directory`` and make it durable as read, in a segment of a new boot.
 
     Power may fail at any point of it: a later call finds the same log.
 
     :raises CorruptLog: what may have been acknowledged cannot be read
+    :raises CorruptSnapshot: a damaged snapshot held what the log does not
     :raises StartupError: the log is another replica's, or a newer program's, or the disk is full
     :raises OSError: the disk failed; nothing that was there is lost
     """
@@ -57,22 +66,32 @@ async def recover(disk: Disk, directory: str, identity: Identity, segment_bytes:
     numbers = [number for name in await disk.list(directory) if (number := segment_number(name)) is not None]
     chain = await _find_chain(disk, directory, numbers, identity)
     oldest, newest = chain[0].header, chain[-1].header
-    replay = Replay(oldest.term, oldest.vote, oldest.first_sequence)
+    replay = Replay(oldest.term, oldest.vote, oldest.first_sequence, oldest.first_index)
     for segment in chain:
         replay.read_segment(segment, await _read_segment(disk, segment))
-    recovered = await _write_again(disk, directory, newest, replay, segment_bytes)
+    footing = await find_footing(snapshots, directory, replay.first_index, replay.entries)
+    if not footing.log_counts:
+        replay = _start_after(footing.base, replay)
+    segments = [one.header for one in chain if replay.before_last and one.header.number <= replay.before_last.number]
+    recovered = await _write_again(disk, directory, newest, segments, replay, footing, segment_bytes)
     try:
-        await _trim(disk, directory, numbers, chain, replay.before_last)
+        await _trim(disk, directory, numbers, segments, replay.before_last)
     except BaseException:
         await recovered.file.close()
         raise
     return recovered
 
 
+def _start_after(base: Base, replay: Replay) -> Replay:
+    """A log without entries after the base. No replica's term is below that of an entry it knows."""
+    term, vote = max((replay.term, replay.vote), (base.term, NO_REPLICA))
+    return Replay(term, vote, replay.next_sequence, Index(base.index + 1), notes=replay.notes)
+
+
 async def _find_chain(disk: Disk, directory: str, numbers: Sequence[int], identity: Identity) -> list[Segment]:
     """The segments that the log consists of, oldest first: the newest, the one that it continues, and so on.
 
-    Others were left behind when a recovery ended the log elsewhere, and hold nothing of it.
+    Others were left behind when a recovery ended the log elsewhere, and hold nothing of it, or nothing that is needed.
     """
     if not numbers:
         raise CorruptLog(
@@ -93,12 +112,15 @@ async def _find_chain(disk: Disk, directory: str, numbers: Sequence[int], identi
         _check_owner(header, path, identity)
         if header.number != number or (header.previous is not None and header.previous.number >= number):
             raise corrupt_log(path, 0, f"segment {header.number} stands where segment {number} belongs")
+        oldest = chain[0].header.oldest if chain else header.oldest
+        if number == oldest:
+            header = msgspec.structs.replace(header, previous=None)  # it may be gone, and does not count if not
         chain.append(Segment(path, header, header_bytes, end))
         if header.previous is None:
             break
         number, end = header.previous.number, header.previous.offset
-    if header.first_index != 1:
-        raise corrupt_log(path, 0, "the log begins in the middle")
+    if oldest is not None and number != oldest:
+        raise corrupt_log(path, 0, f"the log begins there, and not with segment {oldest} as it should")
     return chain[::-1]
 
 
@@ -124,20 +146,28 @@ async def _read_segment(disk: Disk, segment: Segment) -> bytes:
 
 
 async def _write_again(
-    disk: Disk, directory: str, newest: SegmentHeader, replay: Replay, segment_bytes: int
+    disk: Disk,
+    directory: str,
+    newest: SegmentHeader,
+    segments: list[SegmentHeader],
+    replay: Replay,
+    footing: Footing,
+    segment_bytes: int,
 ) -> Recovered:
     """Start the segment of a new boot with the last frame. Its name appears once all of it is durable."""
     last = replay.last_frame
+    number = newest.number + 1
     header = msgspec.structs.replace(
         newest,
-        number=newest.number + 1,
+        number=number,
         boot=Boot(newest.boot + 1),
         term=replay.term,
         vote=replay.vote,
-        first_index=Index(1) if last is None else last.first_index,
+        first_index=replay.first_index if last is None else last.first_index,
         first_sequence=replay.next_sequence if last is None else last.sequence,
         previous=replay.before_last,
         first_frame_durable=last is not None,
+        oldest=segments[0].number if segments else number,
     )
     image = encode_header(header)
     if last is not None:
@@ -159,14 +189,14 @@ async def _write_again(
                 "room and start again"
             ) from error
         raise
-    return Recovered(replay, header, file, size, len(image))
+    return Recovered(replay, footing, [*segments, header], file, size, len(image))
 
 
 async def _trim(
-    disk: Disk, directory: str, numbers: Sequence[int], chain: Sequence[Segment], end: SegmentEnd | None
+    disk: Disk, directory: str, numbers: Sequence[int], segments: Sequence[SegmentHeader], end: SegmentEnd | None
 ) -> None:
     """Give back the space of what the log no longer reaches."""
-    kept = [segment.header.number for segment in chain if end is not None and segment.header.number <= end.number]
+    kept = [segment.number for segment in segments]
     for number in numbers:
         if number not in kept:
             await disk.remove(f"{directory}/{segment_name(number)}")

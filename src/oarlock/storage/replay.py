@@ -11,7 +11,7 @@ import msgspec
 from oarlock.storage.disk import SECTOR_BYTES
 from oarlock.storage.frame import Fault, Frame, Unreadable, frame_bytes, later_header, read, salt
 from oarlock.storage.segment import SegmentEnd, SegmentHeader, corrupt_log
-from oarlock.types import Entry, ReplicaId, Term
+from oarlock.types import Entry, Index, ReplicaId, Term
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -30,6 +30,8 @@ class Replay(msgspec.Struct):
     term: Term
     vote: ReplicaId
     next_sequence: int
+    first_index: Index = Index(1)
+    """Of the log as far as it was read. What stood before it is in a snapshot, or this is 1."""
     entries: list[Entry] = []
     last_frame: Frame | None = None
     before_last: SegmentEnd | None = None
@@ -77,14 +79,16 @@ class Replay(msgspec.Struct):
 
         :raises ValueError: it does not continue the log
         """
-        next_index = len(self.entries) + 1
+        next_index = self.first_index + len(self.entries)
         if frame.sequence != self.next_sequence:
             raise ValueError(f"frame {frame.sequence} stands where frame {self.next_sequence} belongs")
         if not 1 <= frame.first_index <= next_index or frame.term < self.term:
             raise ValueError("a frame does not continue the log before it")
         if frame.last_index < frame.first_index < next_index:
             raise ValueError("a frame cuts the log short and puts nothing in its place")
-        self.entries[frame.first_index - 1 :] = frame.entries()
+        # Where the log begins in the middle, a frame may replace entries from before that: then it begins there.
+        self.entries[max(0, frame.first_index - self.first_index) :] = frame.entries()
+        self.first_index = min(self.first_index, frame.first_index)
         self.term, self.vote = frame.term, frame.vote
         self.next_sequence += 1
         self.last_frame = frame

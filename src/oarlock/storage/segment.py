@@ -5,25 +5,21 @@ write but damage. The header restates all that a reader must know of what came b
 """
 
 import re
-import struct
 
 import msgspec
-from crc32c import crc32c
 
-from oarlock.errors import CorruptLog, StartupError
-from oarlock.storage.disk import SECTOR_BYTES, File
+from oarlock.errors import CorruptLog
+from oarlock.storage.disk import File
 from oarlock.storage.frame import padded
+from oarlock.storage.prologue import PROLOGUE_BYTES, read_with_prologue, with_prologue
 from oarlock.types import Boot, Configuration, Index, ReplicaId, Term
 
-FORMAT_VERSION = 1
-"""Of segments and frames together. A program refuses what is newer than it knows."""
+FORMAT_VERSION = 2
+"""Of segments and frames together. A program refuses what is newer than it knows, and reads what is older."""
 
 DEFAULT_SEGMENT_BYTES = 32 * 1024 * 1024
 
 _MAGIC = b"oarwalog"
-_PROLOGUE = struct.Struct("<8s3I")  # magic, format version, body length, body CRC; the same in every version
-_PROLOGUE_CRC = struct.Struct("<I")
-_PROLOGUE_BYTES = _PROLOGUE.size + _PROLOGUE_CRC.size
 _NAME = re.compile(r"([0-9]{16})\.wal")
 
 
@@ -47,7 +43,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
     term: Term
     vote: ReplicaId
     configuration: Configuration
-    """In force at the base of the log."""
+    """In force before the first entry of all: the initial one. A snapshot says what is in force behind it."""
     first_index: Index
     """First index of the first frame."""
     first_sequence: int
@@ -56,6 +52,9 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Where the log before this segment ends; None if this segment begins it."""
     first_frame_durable: bool
     """Recovery wrote this segment: its first frame was durable before the file got its name."""
+    oldest: int | None = None
+    """Number of the segment that the log begins with, as of this header: older ones are not needed, and may be gone.
+    None in format 1, in which every log reaches back to its first segment."""
 
 
 def segment_name(number: int) -> str:
@@ -71,9 +70,7 @@ def segment_number(name: str) -> int | None:
 
 def encode_header(header: SegmentHeader) -> bytes:
     """The header as it goes to disk: one sector, or more for a large configuration."""
-    body = msgspec.msgpack.encode(header)
-    prologue = _PROLOGUE.pack(_MAGIC, FORMAT_VERSION, len(body), crc32c(body))
-    image = prologue + _PROLOGUE_CRC.pack(crc32c(prologue)) + body
+    image = with_prologue(_MAGIC, FORMAT_VERSION, msgspec.msgpack.encode(header))
     return image.ljust(padded(len(image)), b"\0")
 
 
@@ -83,26 +80,15 @@ async def read_header(file: File, path: str) -> tuple[SegmentHeader, int]:
     :raises CorruptLog: it is damaged
     :raises StartupError: it was written by a newer program
     """
-    sector = await file.read_at(0, SECTOR_BYTES)
-    if len(sector) < _PROLOGUE_BYTES:
-        raise corrupt_log(path, 0, "the segment is too short to hold its header")
-    prologue = sector[: _PROLOGUE.size]
-    magic, version, body_bytes, body_crc = _PROLOGUE.unpack(prologue)
-    if magic != _MAGIC or _PROLOGUE_CRC.unpack_from(sector, _PROLOGUE.size) != (crc32c(prologue),):
-        raise corrupt_log(path, 0, "the segment's header does not match its checksum")
-    if version > FORMAT_VERSION:
-        raise StartupError(
-            f"{path} was written by a newer Oarlock (log format {version}; this one reads up to {FORMAT_VERSION}); "
-            "start this replica with that version or a later one"
-        )
-    body = await file.read_at(_PROLOGUE_BYTES, body_bytes)
-    if len(body) != body_bytes or crc32c(body) != body_crc:
-        raise corrupt_log(path, 0, "the segment's header does not match its checksum")
     try:
-        header = msgspec.msgpack.decode(body, type=SegmentHeader)
+        encoded = await read_with_prologue(file, path, _MAGIC, FORMAT_VERSION)
+    except ValueError as error:
+        raise corrupt_log(path, 0, str(error)) from error
+    try:
+        header = msgspec.msgpack.decode(encoded, type=SegmentHeader)
     except (ValueError, RecursionError) as error:
         raise corrupt_log(path, 0, f"the segment's header makes no sense ({error})") from error
-    return header, padded(_PROLOGUE_BYTES + body_bytes)
+    return header, padded(PROLOGUE_BYTES + len(encoded))
 
 
 def corrupt_log(path: str, offset: int, what: str) -> CorruptLog:

@@ -5,27 +5,20 @@ while what is under way still has room, and reads go on.
 """
 
 import asyncio
-import errno
 
-from oarlock.storage.disk import Disk, File
+from oarlock.storage.disk import Disk, File, is_lack_of_space
 from oarlock.storage.whole_file import TEMPORARY_SUFFIX, remove_if_there
 
 RETRY_S = 1.0
 """How long after a failed attempt to get space the next one is made, if someone asks."""
 
 _NAME = "spare"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 async def remove_spare(disk: Disk, directory: str) -> None:
     """Remove what an earlier process prepared; it may have begun to use it."""
     await remove_if_there(disk, f"{directory}/{_NAME}")
     await remove_if_there(disk, f"{directory}/{_NAME}{TEMPORARY_SUFFIX}")
-
-
-def is_lack_of_space(error: BaseException | None) -> bool:
-    """Whether the error goes away when there is room again."""
-    return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 class Spare:
