@@ -17,6 +17,7 @@ from oarlock.network.handshake import review
 from oarlock.network.inbound import Acceptor, InboundConnection
 from oarlock.network.limits import Limits
 from oarlock.network.messages import Hello, PeerMessage, Refusal
+from oarlock.network.outbound import OutboundConnection
 from oarlock.network.peer import Peer
 from oarlock.network.transport import Network
 from oarlock.types import ReplicaId
@@ -105,9 +106,13 @@ class Links:
 
         Messages that came with a later one are left out of what is sent.
         """
-        link = self._peers.get(peer)
-        connection = link.outbound.connection if link is not None else None
+        connection = self._connection(peer)
         return connection.version if connection is not None else 0
+
+    def waiting_bytes(self, peer: ReplicaId) -> int:
+        """How much waits to leave on the outbound link to the peer; 0 while it is down."""
+        connection = self._connection(peer)
+        return connection.waiting_bytes if connection is not None else 0
 
     def send(self, peer: ReplicaId, messages: Sequence[PeerMessage], *, required: bool = False) -> bool:
         """Send the messages of one turn. True if they are on their way, which promises no arrival.
@@ -125,12 +130,17 @@ class Links:
 
     def is_connected(self, peer: ReplicaId) -> bool:
         """Whether the outbound link to the peer is up."""
-        return self.version(peer) > 0
+        return self._connection(peer) is not None
 
     @property
     def connected_peers(self) -> tuple[ReplicaId, ...]:
         """The peers whose outbound link is up, in the order in which they became peers."""
         return tuple(replica for replica in self._peers if self.is_connected(replica))
+
+    def _connection(self, peer: ReplicaId) -> OutboundConnection | None:
+        """Of the outbound link to the peer, if it is up."""
+        link = self._peers.get(peer)
+        return link.outbound.connection if link is not None else None
 
     # The acceptor's owner.
 

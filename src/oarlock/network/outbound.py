@@ -63,7 +63,7 @@ class OutboundConnection(Connection):
         if not self.usable or self._transport is None:
             return False
         # Measured before encoding: a peer that takes nothing should not cost us the work either.
-        waiting_bytes = self._transport.get_write_buffer_size()
+        waiting_bytes = self.waiting_bytes
         if waiting_bytes >= self._limits.buffered_bytes:
             if required:
                 self.fail(f"{waiting_bytes} bytes wait to be sent; the link is closed to start afresh")
@@ -73,9 +73,14 @@ class OutboundConnection(Connection):
         self._transport.write(encode_messages(messages))
         return True
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was sent has not left yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def nudge(self) -> None:
         """Send something, so that a machine on which the process has ended answers with a reset."""
-        if self.usable and self._transport is not None and self._transport.get_write_buffer_size() == 0:
+        if self.usable and self._transport is not None and self.waiting_bytes == 0:
             self._transport.write(_NUDGE)
 
     def begun(self) -> None:
