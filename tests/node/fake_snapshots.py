@@ -2,7 +2,7 @@
 
 import asyncio
 
-from oarlock.errors import StartupError
+from oarlock.errors import CorruptSnapshot
 from oarlock.types import Index, Term
 
 POINT = (Index(70), Term(3))
@@ -53,7 +53,7 @@ class FakeReceiving:
         await self.store.moment()
         if self.store.corrupt:
             self.store.corrupt -= 1
-            raise StartupError("it is damaged")
+            raise CorruptSnapshot("it is damaged")
         assert len(self.data) == self.size_bytes
         self.state = "finished"
         return self.data

@@ -15,7 +15,7 @@ import msgspec
 
 from oarlock.errors import OarlockError
 from oarlock.network.messages import PeerMessage, SnapshotChunk, SnapshotGone, SnapshotRequest
-from oarlock.storage.spare import is_lack_of_space
+from oarlock.storage.disk import is_lack_of_space
 from oarlock.types import Index, ReplicaId, Term
 
 log = logging.getLogger("oarlock")

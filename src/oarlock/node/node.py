@@ -482,8 +482,8 @@ class Node:
 
     def examine(self, hello: Hello) -> Refusal | None:
         """May this peer take part?"""
-        configuration = self._raft.configuration
-        return self._acquaintance.examine(hello, configuration, configuration, self._raft.commit_index)
+        raft = self._raft
+        return self._acquaintance.examine(hello, raft.configuration, raft.committed_configuration, raft.commit_index)
 
     def connected(self, peer: ReplicaId, hello: Hello) -> None:
         """A fresh outbound link: what was sent before may be lost, so send it again."""
