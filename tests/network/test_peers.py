@@ -420,9 +420,23 @@ def test_what_a_version_brought_is_spoken_from_it_on():
         assert spoken([message, ack(1)], 2) == [message, ack(1)]
 
 
-def test_a_link_that_is_down_has_no_version(play):
+def test_a_link_that_is_down_has_no_version_and_no_backlog(play):
     async def scenario():
         async with Replica(hello_of(A), addresses_of(A, B)) as a:
             assert a.links.version(B) == a.links.version(ReplicaId(9)) == 0
+            assert a.links.backlog_bytes(B) == a.links.backlog_bytes(ReplicaId(9)) == 0
+
+    play(scenario)
+
+
+def test_what_waits_in_a_link_is_known(play):
+    async def scenario():
+        addresses = addresses_of(A, B)
+        async with Replica(hello_of(A), addresses) as a, Replica(hello_of(B), addresses) as b:
+            await both_ways(a, b)
+            a.links.send(B, [SnapshotChunk(Index(1), Term(1), 1, 0, bytes(20_000_000))])
+            assert a.links.backlog_bytes(B) > 1_000_000
+            await eventually(lambda: b.inbox)
+            assert a.links.backlog_bytes(B) == 0
 
     play(scenario)

@@ -21,8 +21,12 @@ from oarlock.node.fetching import (
     Source,
 )
 from oarlock.node.serving import SnapshotServer
+from oarlock.storage.snapshot import SnapshotFile
+from oarlock.storage.snapshots import SnapshotStore, StoredSnapshot
+from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import Index, ReplicaId, Term
 from tests.node.fake_snapshots import POINT, FakeFile, FakeStore
+from tests.storage.snapshots import header_at, open_store, take
 from tests.testing.simulation.world import World
 
 LEADER, OTHER, OWN = ReplicaId(1), ReplicaId(2), ReplicaId(3)
@@ -375,6 +379,39 @@ def test_the_log_tells_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
 
 
 # ── with the other side ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_from_one_directory_into_another() -> None:
+    async def whole() -> None:
+        disk = MemoryDisk(random.Random(1))
+        await take(disk, await open_store(disk), header_at(7), [bytes(PART_BYTES), b"the end"])
+        original = await SnapshotFile.open(disk, disk.paths()[-1])
+        store = await SnapshotStore.open(MemoryDisk(random.Random(2)), "/other", original.header.cluster_id)
+        fetched: list[StoredSnapshot] = []
+        failed: list[BaseException] = []
+
+        async def open_snapshot(index: Index, term: Term) -> SnapshotFile:
+            return original
+
+        def answers(_: ReplicaId, message: PeerMessage) -> None:
+            assert isinstance(message, SnapshotChunk)
+            fetcher.received(LEADER, message)
+
+        def asks(_: ReplicaId, message: PeerMessage) -> None:
+            assert isinstance(message, SnapshotRequest)
+            server.received(OWN, message)
+
+        server = SnapshotServer(open_snapshot, answers, lambda peer: 0, failed.append)
+        fetcher = SnapshotFetcher(OWN, store, asks, fetched.append, failed.append)
+        fetcher.want(LEADER, original.header.point.index, original.header.point.term)
+        await asyncio.sleep(1)
+        assert not failed
+        assert [one.header for one in fetched] == [original.header]
+        assert store.newest == fetched[0]
+        await fetcher.close()
+        await server.close()
+
+    World().result(whole())
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -109,7 +109,7 @@ class Links:
         connection = self._connection(peer)
         return connection.version if connection is not None else 0
 
-    def waiting_bytes(self, peer: ReplicaId) -> int:
+    def backlog_bytes(self, peer: ReplicaId) -> int:
         """How much waits to leave on the outbound link to the peer; 0 while it is down."""
         connection = self._connection(peer)
         return connection.waiting_bytes if connection is not None else 0
