@@ -1,8 +1,7 @@
-"""``/health`` over a real socket."""
+"""The HTTP server over a real socket: ``/health``, its limits, and how it starts and ends."""
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -10,26 +9,12 @@ import pytest
 from oarlock.errors import StartupError
 from oarlock.server import listening
 from oarlock.server.http import MOST_CONNECTIONS, HttpServer
-from tests.server.fake_replica import FakeReplica
-
-
-def play(scenario: Callable[[FakeReplica, HttpServer, httpx.AsyncClient], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with asyncio.timeout(30):
-            replica = FakeReplica()
-            server = HttpServer(replica)
-            await server.start("127.0.0.1", 0)
-            try:
-                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
-                    await scenario(replica, server, client)
-            finally:
-                await server.close()
-
-    asyncio.run(run())
+from tests.server.fake_operations import FakeOperations
+from tests.server.http_server import play
 
 
 def test_health_follows_readiness() -> None:
-    async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
+    async def scenario(replica: FakeOperations, server: HttpServer, client: httpx.AsyncClient) -> None:
         response = await client.get("/health")
         assert response.status_code == 200 and response.headers["content-type"] == "application/json"
         assert response.json() == {
@@ -44,17 +29,17 @@ def test_health_follows_readiness() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/health/x"), ("POST", "/health"), ("PUT", "/k")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/health/x"), ("PUT", "/k")])
 def test_anything_else_is_not_found(method: str, path: str) -> None:
-    async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
+    async def scenario(replica: FakeOperations, server: HttpServer, client: httpx.AsyncClient) -> None:
         response = await client.request(method, path)
-        assert response.status_code == 404 and response.json() == {"error": "not found"}
+        assert response.status_code == 404 and response.json() == {"error": "not found", "executed": False}
 
     play(scenario)
 
 
 def test_connections_beyond_the_limit_are_closed() -> None:
-    async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
+    async def scenario(replica: FakeOperations, server: HttpServer, client: httpx.AsyncClient) -> None:
         idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MOST_CONNECTIONS)]
         async with asyncio.timeout(30):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -75,7 +60,7 @@ def test_connections_beyond_the_limit_are_closed() -> None:
 def test_signals_are_left_alone() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
-    async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
+    async def scenario(replica: FakeOperations, server: HttpServer, client: httpx.AsyncClient) -> None:
         during = signal.getsignal(signal.SIGTERM)
         assert during is before[1]
         await client.get("/health")
@@ -85,7 +70,7 @@ def test_signals_are_left_alone() -> None:
 
 
 def test_closing_frees_the_port_and_may_be_repeated() -> None:
-    async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
+    async def scenario(replica: FakeOperations, server: HttpServer, client: httpx.AsyncClient) -> None:
         port = server.port
         await client.get("/health")
         await server.close()
@@ -99,7 +84,7 @@ def test_closing_frees_the_port_and_may_be_repeated() -> None:
 
 
 def test_a_port_in_use_is_named_and_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario(replica: FakeReplica, server: HttpServer, client: httpx.AsyncClient) -> None:
+    async def scenario(replica: FakeOperations, server: HttpServer, client: httpx.AsyncClient) -> None:
         monkeypatch.setattr(listening, "WAIT_FOR_PORT_S", 0.05)
         with pytest.raises(StartupError, match=str(server.port)):
             await HttpServer(replica).start("127.0.0.1", server.port)

@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import signal
+from typing import cast
 
 import msgspec
 
@@ -18,6 +19,7 @@ from oarlock.cli.log import log_to_stderr
 from oarlock.errors import ReplicaFailed, ReplicaRefused, ReplicaRemoved
 from oarlock.kv import KeyValue
 from oarlock.network.address import parse_address
+from oarlock.node.api import Operations
 from oarlock.node.node import Node
 from oarlock.server.http import HttpServer
 from oarlock.server.redis import RedisServer
@@ -76,12 +78,12 @@ async def run(directory: str, listeners: Listeners) -> int:
     if not opening.done():
         return EXIT_STOPPED  # nothing was promised yet
     node = opening.result()
-    redis, http = RedisServer(node, machine, most_clients=_room_for_clients()), HttpServer(node)
+    redis, http = RedisServer(node, machine, most_clients=_room_for_clients()), HttpServer(cast(Operations, node))
     try:
         await redis.start(*parse_address(listeners.redis))
         await http.start(*parse_address(listeners.http))
         if not node.failed.done():  # the others may have refused this replica by now
-            log.info("Redis clients are served at %s, /health at %s", listeners.redis, listeners.http)
+            log.info("Redis clients are served at %s, HTTP at %s", listeners.redis, listeners.http)
         _calm_the_collector()
         await asyncio.wait((stopping, node.failed), return_when=asyncio.FIRST_COMPLETED)
     finally:

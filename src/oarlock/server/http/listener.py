@@ -1,56 +1,22 @@
-"""HTTP in front of a replica: for now ``/health``, for load balancers and orchestrators.
+"""The listener: uvicorn speaks HTTP, inside the event loop that runs already.
 
-uvicorn speaks the protocol and is imported only when a server is started, since Redis alone does not need it.
+uvicorn is imported only when a server is started, since Redis alone does not need it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
 
-import msgspec
-
-from oarlock.node.api import Replica
+from oarlock.network.address import format_address
+from oarlock.node.api import Operations
+from oarlock.server.http.application import Application
 from oarlock.server.listening import listen
 
 if TYPE_CHECKING:
     import uvicorn
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 MOST_CONNECTIONS: Final = 64
 """At one time; more are closed at once. Whoever asks for health needs one for a moment."""
-
-_JSON: Final = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-
-
-class Application:
-    """The ASGI application. It answers from this replica's own knowledge and never waits for others."""
-
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert scope["type"] == "http", "only HTTP is configured"
-        status, body = self._answer(scope["method"], scope["path"])
-        content = msgspec.json.encode(body)
-        headers = [*_JSON, (b"content-length", b"%d" % len(content))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
-
-    def _answer(self, method: str, path: str) -> tuple[int, dict[str, object]]:
-        if path != "/health" or method not in ("GET", "HEAD"):
-            return 404, {"error": "not found"}
-        status = self._replica.status()
-        return 200 if status.ready else 503, {
-            "status": "ok" if status.ready else "unavailable",
-            "replica_id": status.replica_id,
-            "role": status.role,
-            "term": status.term,
-            "leader_id": status.leader_id,
-            "applied_index": status.applied_index,
-        }
 
 
 class _TurnedAway(asyncio.Protocol):
@@ -63,8 +29,8 @@ class _TurnedAway(asyncio.Protocol):
 class HttpServer:
     """Serves :class:`Application` from inside the running event loop, and leaves signals to the program."""
 
-    def __init__(self, replica: Replica) -> None:
-        self._application = Application(replica)
+    def __init__(self, replica: Operations) -> None:
+        self._replica = replica
         self._server: uvicorn.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
 
@@ -76,7 +42,7 @@ class HttpServer:
         import uvicorn
 
         config = uvicorn.Config(
-            self._application,
+            Application(self._replica, format_address(host, port)),
             interface="asgi3",
             lifespan="off",
             ws="none",
