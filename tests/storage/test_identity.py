@@ -9,6 +9,7 @@ import pytest
 
 from oarlock.errors import CorruptLog, DirectoryInUse, StartupError
 from oarlock.storage.identity import (
+    FORMAT_VERSION,
     decode_identity,
     derive_cluster_id,
     encode_identity,
@@ -17,6 +18,7 @@ from oarlock.storage.identity import (
     record_refusal,
     take_lock,
 )
+from oarlock.storage.whole_file import write_whole_file
 from oarlock.testing.memory_disk import MemoryDisk, PowerFailure
 from oarlock.types import ReplicaId
 from tests.storage.replica import DIRECTORY, MEMBERS, WAL, append, entries, known, new_replica, start
@@ -200,12 +202,11 @@ async def test_an_edited_identity_is_refused() -> None:
     assert "damaged or was edited" in await refusal(disk)
 
 
-async def test_a_newer_identity_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_newer_identity_is_refused_with_a_sentence() -> None:
     disk = MemoryDisk(Random(1))
-    with monkeypatch.context() as newer:
-        newer.setattr("oarlock.storage.identity.FORMAT_VERSION", 2)
-        await new_replica(disk)
-    assert "newer Oarlock (format 2" in await refusal(disk)
+    newer = msgspec.structs.replace(await new_replica(disk), format_version=FORMAT_VERSION + 1)
+    await write_whole_file(disk, DIRECTORY, "identity.json", encode_identity(newer))
+    assert f"newer Oarlock (format {FORMAT_VERSION + 1}; this one reads up to 2)" in await refusal(disk)
 
 
 async def test_a_refused_directory_stays_refused() -> None:

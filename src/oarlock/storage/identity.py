@@ -1,4 +1,7 @@
-"""A data directory's identity: who this replica is, decided once by ``oarlock init`` and never by starting.
+"""A data directory's identity: who this replica is, decided once and on purpose, and never by starting.
+
+There are two ways: a member of a cluster that is to form (``oarlock init``), and one that joins a cluster which has
+formed (``oarlock add`` and its like). The second knows everyone's incarnation from the beginning, and does not vote.
 
 ``identity.json`` is renamed into place as the last step of the initialisation, after the first segment of the log.
 So a directory that has an identity and no log has lost it, and is never taken for new.
@@ -16,9 +19,12 @@ from oarlock.errors import DirectoryInUse, StartupError
 from oarlock.storage.disk import Disk, Lock
 from oarlock.storage.segment import SegmentHeader, encode_header, segment_name
 from oarlock.storage.whole_file import TEMPORARY_SUFFIX, read_whole_file, write_whole_file
-from oarlock.types import NO_REPLICA, Boot, Configuration, Index, Member, ReplicaId, Term
+from oarlock.types import NO_REPLICA, Boot, Configuration, Index, Joining, Member, ReplicaId, Term
 
-FORMAT_VERSION = 1
+INITIAL_FORMAT = 1
+JOINING_FORMAT = 2
+FORMAT_VERSION = JOINING_FORMAT
+"""The newest that is known. The former is written still where it says enough, and is read for ever."""
 
 IDENTITY_NAME = "identity.json"
 LOCK_NAME = "lock"
@@ -39,10 +45,16 @@ class Identity(msgspec.Struct, frozen=True):
     incarnation: int
     """Random number of this directory: another life under the same id has another."""
     configuration: Configuration
-    """The initial members, all of them voters, their incarnations not yet known (0)."""
+    """What the log begins with: the initial members, all of them voters, their incarnations not yet known (0); or the
+    cluster that it joins, with this replica as a learner."""
+
+    @property
+    def address(self) -> str:
+        """Where this replica was to listen for the others when it was initialised."""
+        return next(member.address for member in self.configuration.members if member.id == self.replica)
 
 
-class _Document(msgspec.Struct):
+class _InitialDocument(msgspec.Struct):
     """The file as a person reads it."""
 
     format_version: int
@@ -51,6 +63,28 @@ class _Document(msgspec.Struct):
     replica: int
     incarnation: int
     members: dict[int, str]
+
+
+class _MemberDocument(msgspec.Struct):
+    address: str
+    incarnation: int
+
+
+class _JoiningDocument(msgspec.Struct):
+    """The same for a replica that joins: all that the cluster says of its members."""
+
+    format_version: int
+    cluster_id: str
+    cluster_name: str
+    replica: int
+    incarnation: int
+    members: dict[int, _MemberDocument]
+    voters: tuple[ReplicaId, ...]
+    outgoing: tuple[ReplicaId, ...]
+    learners: tuple[ReplicaId, ...]
+    joining: dict[int, ReplicaId]
+    """Who is to become a voter, and whom it replaces (0 for nobody)."""
+    removed: tuple[ReplicaId, ...]
 
 
 def derive_cluster_id(cluster_name: str, members: Mapping[ReplicaId, str]) -> str:
@@ -70,11 +104,10 @@ def new_identity(replica: ReplicaId, members: Mapping[ReplicaId, str], cluster_n
         raise StartupError("replica ids start at 1")
     if len(set(members.values())) != len(members):
         raise StartupError("two members have the same address; give each its own")
-    if not 0 < incarnation < 1 << 63:
-        raise ValueError("an incarnation is a non-zero number of 63 bits")
+    _check_incarnation(incarnation)
     ids = tuple(sorted(members))
     return Identity(
-        format_version=FORMAT_VERSION,
+        format_version=INITIAL_FORMAT,
         cluster_id=derive_cluster_id(cluster_name, members),
         cluster_name=cluster_name,
         replica=replica,
@@ -83,20 +116,65 @@ def new_identity(replica: ReplicaId, members: Mapping[ReplicaId, str], cluster_n
     )
 
 
+def joining_identity(
+    replica: ReplicaId, *, cluster_id: str, cluster_name: str, configuration: Configuration
+) -> Identity:
+    """The identity of a new data directory for a cluster that has formed.
+
+    ``configuration`` is what the cluster's own becomes with ``replica`` as a learner in it, under its new incarnation.
+    """
+    member = configuration.member(replica)
+    if member is None or replica not in configuration.learners or not configuration.formed:
+        raise ValueError("only a learner of a cluster that has formed joins it")
+    _check_incarnation(member.incarnation)
+    return Identity(
+        format_version=JOINING_FORMAT,
+        cluster_id=cluster_id,
+        cluster_name=cluster_name,
+        replica=replica,
+        incarnation=member.incarnation,
+        configuration=configuration,
+    )
+
+
+def _check_incarnation(incarnation: int) -> None:
+    if not 0 < incarnation < 1 << 63:
+        raise ValueError("an incarnation is a non-zero number of 63 bits")
+
+
 def encode_identity(identity: Identity) -> bytes:
     """The text of ``identity.json``."""
-    document = msgspec.to_builtins(
-        _Document(
-            format_version=identity.format_version,
-            cluster_id=identity.cluster_id,
-            cluster_name=identity.cluster_name,
-            replica=identity.replica,
-            incarnation=identity.incarnation,
-            members={member.id: member.address for member in identity.configuration.members},
-        ),
-        str_keys=True,
-    )
+    writer = _initial_document if identity.format_version == INITIAL_FORMAT else _joining_document
+    document = msgspec.to_builtins(writer(identity), str_keys=True)
     return msgspec.json.format(msgspec.json.encode({**document, "checksum": _checksum(document)}), indent=2) + b"\n"
+
+
+def _initial_document(identity: Identity) -> _InitialDocument:
+    return _InitialDocument(
+        format_version=identity.format_version,
+        cluster_id=identity.cluster_id,
+        cluster_name=identity.cluster_name,
+        replica=identity.replica,
+        incarnation=identity.incarnation,
+        members={member.id: member.address for member in identity.configuration.members},
+    )
+
+
+def _joining_document(identity: Identity) -> _JoiningDocument:
+    known = identity.configuration
+    return _JoiningDocument(
+        format_version=identity.format_version,
+        cluster_id=identity.cluster_id,
+        cluster_name=identity.cluster_name,
+        replica=identity.replica,
+        incarnation=identity.incarnation,
+        members={member.id: _MemberDocument(member.address, member.incarnation) for member in known.members},
+        voters=known.voters,
+        outgoing=known.outgoing,
+        learners=known.learners,
+        joining={one.id: one.replaces for one in known.joining},
+        removed=known.removed,
+    )
 
 
 def decode_identity(text: bytes, path: str) -> Identity:
@@ -115,21 +193,46 @@ def decode_identity(text: bytes, path: str) -> Identity:
     if document.pop("checksum", None) != _checksum(document):
         raise damaged
     # A newer format may have fields that this program does not know, but its checksum still holds.
-    if (version := document.get("format_version")) != FORMAT_VERSION:
+    reader = _READERS.get(version) if isinstance(version := document.get("format_version"), int) else None
+    if reader is None:
         raise StartupError(
-            f"{path} was written by a newer Oarlock (format {version}; this one reads {FORMAT_VERSION}); start this "
-            "replica with that version or a later one"
+            f"{path} was written by a newer Oarlock (format {version}; this one reads up to {FORMAT_VERSION}); start "
+            "this replica with that version or a later one"
         )
     try:
-        known = msgspec.convert(document, _Document, str_keys=True)
-    except msgspec.MsgspecError as error:
+        return reader(document)
+    except ValueError as error:  # a msgspec.ValidationError is one
         raise damaged from error
+
+
+def _read_initial(document: dict[str, Any]) -> Identity:
+    known = msgspec.convert(document, _InitialDocument, str_keys=True)
     members = {ReplicaId(member): address for member, address in known.members.items()}
-    try:
-        identity = new_identity(ReplicaId(known.replica), members, known.cluster_name, known.incarnation)
-    except ValueError as error:
-        raise damaged from error
+    identity = new_identity(ReplicaId(known.replica), members, known.cluster_name, known.incarnation)
     return msgspec.structs.replace(identity, cluster_id=known.cluster_id)
+
+
+def _read_joining(document: dict[str, Any]) -> Identity:
+    known = msgspec.convert(document, _JoiningDocument, str_keys=True)
+    identity = joining_identity(
+        ReplicaId(known.replica),
+        cluster_id=known.cluster_id,
+        cluster_name=known.cluster_name,
+        configuration=Configuration(
+            members=tuple(Member(ReplicaId(id), one.address, one.incarnation) for id, one in known.members.items()),
+            voters=known.voters,
+            outgoing=known.outgoing,
+            learners=known.learners,
+            joining=tuple(Joining(ReplicaId(id), replaces) for id, replaces in known.joining.items()),
+            removed=known.removed,
+        ),
+    )
+    if identity.incarnation != known.incarnation:
+        raise ValueError("it knows itself under another incarnation")
+    return identity
+
+
+_READERS = {INITIAL_FORMAT: _read_initial, JOINING_FORMAT: _read_joining}
 
 
 def _checksum(document: Mapping[str, Any]) -> str:
@@ -153,6 +256,15 @@ async def initialise(
     :raises StartupError: the directory is not empty, is in use, or the arguments contradict each other
     """
     identity = new_identity(replica, members, cluster_name, incarnation)
+    await write_identity(disk, directory, identity)
+    return identity
+
+
+async def write_identity(disk: Disk, directory: str, identity: Identity) -> None:
+    """Make ``directory`` the data directory that ``identity`` tells of, as :func:`initialise` does.
+
+    :raises StartupError: the directory is not empty, or is in use
+    """
     await disk.make_directory(directory)
     lock = await take_lock(disk, directory, wait_s=0)
     try:
@@ -169,7 +281,6 @@ async def initialise(
         await write_whole_file(disk, directory, IDENTITY_NAME, encode_identity(identity))
     finally:
         lock.release()
-    return identity
 
 
 def _first_header(identity: Identity) -> SegmentHeader:
@@ -192,16 +303,26 @@ def _first_header(identity: Identity) -> SegmentHeader:
 
 
 async def _only_remains(disk: Disk, directory: str, names: Sequence[str]) -> bool:
-    """Whether an initialisation that was never finished can have left all that is there.
-
-    Any start of a replica makes a segment with a higher number, so a used log never passes for remains.
-    """
+    """Whether an initialisation that was never finished can have left all that is there."""
     if any(name not in (LOCK_NAME, LOG_NAME, IDENTITY_NAME + TEMPORARY_SUFFIX) for name in names):
         return False
-    if LOG_NAME not in names:
-        return True
+    return LOG_NAME not in names or await _log_is_new(disk, directory)
+
+
+async def _log_is_new(disk: Disk, directory: str) -> bool:
+    """Any start of a replica makes a segment with a higher number, so a used log never passes for a new one."""
     first = segment_name(_FIRST_SEGMENT)
     return all(name in (first, first + TEMPORARY_SUFFIX) for name in await disk.list(f"{directory}/{LOG_NAME}"))
+
+
+async def waits_to_join(disk: Disk, directory: str) -> bool:
+    """Whether the directory was initialised to join a cluster and its replica has never started: it has promised
+    nothing yet, and what was begun with it can be begun again."""
+    try:
+        identity = await load_identity(disk, directory)
+    except StartupError:
+        return False
+    return identity.format_version == JOINING_FORMAT and await _log_is_new(disk, directory)
 
 
 async def load_identity(disk: Disk, directory: str) -> Identity:
@@ -222,7 +343,7 @@ async def load_identity(disk: Disk, directory: str) -> Identity:
         reason = (await read_whole_file(disk, f"{directory}/{REFUSAL_NAME}")).decode(errors="replace").strip()
         raise StartupError(
             f"{directory} was refused by its cluster and must not be used again: {reason}; replace this replica "
-            "with a new one"
+            "with a new one (see `oarlock rejoin --help`)"
         )
     if IDENTITY_NAME in names:
         path = f"{directory}/{IDENTITY_NAME}"
@@ -230,7 +351,10 @@ async def load_identity(disk: Disk, directory: str) -> Identity:
     if all(name == LOCK_NAME for name in names):
         raise StartupError(f"{directory} is empty; initialise it, on purpose and once, with `oarlock init`")
     if await _only_remains(disk, directory, names):
-        raise StartupError(f"the initialisation of {directory} was never finished; run `oarlock init` again")
+        raise StartupError(
+            f"the initialisation of {directory} was never finished; run `oarlock init` again, or `oarlock add` if it "
+            "was to join a cluster"
+        )
     raise StartupError(
         f"{directory} holds files but no {IDENTITY_NAME}: it is not a data directory, or is damaged; name another "
         "directory, or replace this replica with a new one"
