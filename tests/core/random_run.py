@@ -75,6 +75,10 @@ class RandomRun:
             self.process_gone: 0.8 * self.trouble,
             self.pause: 0.3 * self.trouble,
             self.wake: 0.6 * self.trouble,
+            self.snapshot: 3,
+            self.compact: 3,
+            self.install: 4,
+            self.restore: 4,
             self.calm: 1.5,
         }
         for action in self.rng.choices(list(actions), list(actions.values()), k=self.steps):
@@ -193,6 +197,30 @@ class RandomRun:
         for number in self.ids:
             if self.c[number].paused and self.rng.random() < 0.5:
                 self.say(f"wake {number}")
+
+    def snapshot(self) -> None:
+        able = [replica for replica in self.c.running() if not replica.restoring]
+        if able:
+            self.say(f"snapshot {self.rng.choice(able).id}")
+
+    def compact(self) -> None:
+        """Mostly as far as possible, so that somebody falls behind."""
+        able = [replica for replica in self.c.running() if replica.raft.snapshot and not replica.restoring]
+        if able:
+            replica = self.rng.choice(able)
+            assert replica.raft.snapshot
+            through = replica.raft.snapshot.index
+            self.say(f"compact {replica.id} to {through if self.rng.random() < 0.7 else self.rng.randint(0, through)}")
+
+    def install(self) -> None:
+        for number in self.ids:
+            if self.c[number].fetch and self.rng.random() < 0.5:
+                self.player.attempt(f"install {number}")
+
+    def restore(self) -> None:
+        for number in self.ids:
+            if self.c[number].restoring and self.rng.random() < 0.5:
+                self.say(f"restored {number}")
 
     def calm(self) -> None:
         """A while in which everything works for whoever is connected, so that runs get somewhere."""

@@ -11,6 +11,7 @@ from oarlock.core.messages import (
     AppendEntries,
     AppendReject,
     CoreMessage,
+    InstallSnapshot,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -29,6 +30,7 @@ MESSAGES = typing.get_args(CoreMessage)
 SENDER = ReplicaId(2)
 IMPOSSIBLE = {
     (Leader, AppendEntries),
+    (Leader, InstallSnapshot),
     (Candidate, AppendAck),
     (Candidate, AppendReject),
     (Leader, TimeoutNow),
@@ -64,6 +66,7 @@ def of_term(message: type, term: Term) -> CoreMessage:
         RequestVoteReply: (False, 102, 0),
         TimeoutNow: (),
         StaleTerm: (),
+        InstallSnapshot: (Beat(1), Index(9), term, 0),
     }
     return message(term, *fields[message])  # type: ignore[no-any-return]
 
@@ -84,9 +87,15 @@ def test_cell_of_its_own_term(role: type, message: type) -> None:
     raft.receive(SENDER, of_term(message, raft.term), raft.now)
     assert raft.term == term
     ready = raft.ready()
-    follows = message is AppendEntries
+    follows = message in (AppendEntries, InstallSnapshot)
     assert type(raft.role) is (Follower if follows else role)
-    answers = {AppendEntries: AppendAck, PreVote: PreVoteReply, RequestVote: RequestVoteReply}
+    assert (ready.fetch is not None) is (message is InstallSnapshot)
+    answers = {
+        AppendEntries: AppendAck,
+        InstallSnapshot: AppendAck,
+        PreVote: PreVoteReply,
+        RequestVote: RequestVoteReply,
+    }
     sent = [type(m) for _, m in ready.messages + ready.messages_after_persist if type(m) is not AppendEntries]
     assert sent == ([answers[message]] if message in answers else [])
 
@@ -99,7 +108,7 @@ def test_a_message_of_an_old_term_changes_nothing_and_only_requests_are_answered
     raft.ready()
     raft.receive(SENDER, of_term(message, Term(6)), raft.now)
     ready = raft.ready()
-    answered = message in (AppendEntries, PreVote, RequestVote)
+    answered = message in (AppendEntries, InstallSnapshot, PreVote, RequestVote)
     assert ready.messages == ([(SENDER, StaleTerm(Term(7)))] if answered else [])
     assert ready.persist is None
     assert (raft.term, raft.leader) == (7, 3)
@@ -116,7 +125,7 @@ def test_a_message_of_a_newer_term_moves_every_role_on_but_for_pre_votes_and_sti
     ignored = message is PreVote or (role is Leader and message is RequestVote)
     assert raft.term == (term if ignored else term + 3)
     assert type(raft.role) is (role if ignored else Follower)
-    assert raft.leader == (2 if message is AppendEntries else 1 if ignored and role is Leader else 0)
+    assert raft.leader == (2 if message in (AppendEntries, InstallSnapshot) else 1 if ignored and role is Leader else 0)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.__name__)

@@ -6,6 +6,17 @@ Same inputs, same outputs. Start reading at ``raft.py``.
 from oarlock.core.change import Change
 from oarlock.core.config import Config
 from oarlock.core.raft import CoreStatus, Raft, Restored
-from oarlock.core.ready import Persist, ReadConfirmed, ReadRefused, Ready
+from oarlock.core.ready import Fetch, Persist, ReadConfirmed, ReadRefused, Ready
 
-__all__ = ["Change", "Config", "CoreStatus", "Persist", "Raft", "ReadConfirmed", "ReadRefused", "Ready", "Restored"]
+__all__ = [
+    "Change",
+    "Config",
+    "CoreStatus",
+    "Fetch",
+    "Persist",
+    "Raft",
+    "ReadConfirmed",
+    "ReadRefused",
+    "Ready",
+    "Restored",
+]

@@ -72,6 +72,21 @@ APPLIED_WITHIN_COMMIT = Invariant(
     "applied never decreases and never passes the commit index",
     lambda before, after, commit: before <= after <= commit,
 )
+SNAPSHOT_OF_APPLIED = Invariant(
+    "SNAPSHOT_OF_APPLIED",
+    "a replica's own snapshot holds only what it has applied, and only what a snapshot holds is dropped from the log",
+    lambda through, index, applied: through <= index <= applied,
+)
+SNAPSHOT_STANDS_IN_LOG = Invariant(
+    "SNAPSHOT_STANDS_IN_LOG",
+    "a replica's newest snapshot stands in its log or at its base: no gap between them, no other entry in its place",
+    lambda term_in_log, term: term_in_log == term,
+)
+RESTORED_AS_A_WHOLE = Invariant(
+    "RESTORED_AS_A_WHOLE",
+    "a replica whose log begins after what it has applied applies nothing until it has restored the snapshot there",
+    lambda before, after, base_index: before >= base_index or after in (before, base_index),
+)
 COMMITTED_IS_KEPT = Invariant(
     "COMMITTED_IS_KEPT",
     "nothing at or below the commit index is ever truncated",

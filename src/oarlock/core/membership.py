@@ -52,10 +52,10 @@ def decode_configuration(entry: Entry) -> Configuration:
 
 
 class Configurations:
-    """The configuration at the log's base and those appended since, the last of which is in force."""
+    """One that was in force at a committed index, and those appended since, the last of which is in force."""
 
-    def __init__(self, base: Configuration, entries: Iterable[Entry]) -> None:
-        self._stack: list[tuple[Index, Configuration]] = [(Index(0), base)]
+    def __init__(self, base: Configuration, entries: Iterable[Entry], base_index: Index) -> None:
+        self._stack: list[tuple[Index, Configuration]] = [(base_index, base)]
         self.current = base
         self.appended(entries)
 
@@ -80,6 +80,16 @@ class Configurations:
         while self._stack[-1][0] >= index and len(self._stack) > 1:
             self._stack.pop()
         self.current = self._stack[-1][1]
+
+    def compacted(self, through: Index) -> None:
+        """The entries up to there are gone: the last configuration among them is the base now."""
+        while len(self._stack) > 1 and self._stack[1][0] <= through:
+            del self._stack[0]
+
+    def reset(self, base: Configuration, base_index: Index) -> None:
+        """A snapshot has replaced the log, and its configuration all those of the log."""
+        self._stack = [(base_index, base)]
+        self.current = base
 
 
 # ── leader ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -91,6 +91,19 @@ class StaleTerm(Message, frozen=True, array_like=True, gc=False, tag=9):
     """Answer to a message of an old term: its sender must move on to this one, or neither gets unstuck."""
 
 
+class InstallSnapshot(Message, frozen=True, array_like=True, gc=False, tag=10):
+    """Leader to follower (paper, section 7): my log does not reach back to yours; fetch my snapshot. But for entries it
+    is an AppendEntries, and answered by an AppendAck. The snapshot itself is fetched beside (``Fetch`` in ready.py)."""
+
+    beat: Beat
+    index: Index
+    """Where the leader's newest snapshot stands ..."""
+    index_term: Term
+    """... and the term of the entry there."""
+    time_ms: int
+    """The leader's log time when it sent this."""
+
+
 CoreMessage: TypeAlias = (
     AppendEntries
     | AppendAck
@@ -101,4 +114,5 @@ CoreMessage: TypeAlias = (
     | RequestVoteReply
     | TimeoutNow
     | StaleTerm
+    | InstallSnapshot
 )

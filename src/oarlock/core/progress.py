@@ -8,7 +8,8 @@ from oarlock.types import Beat, Index
 
 class Progress:
     """A follower starts by being *probed*: one message at a time, until one is accepted and shows where the logs
-    agree. From then on it is *pipelined*: entries are sent as they come, within a window."""
+    agree. From then on it is *pipelined*: entries are sent as they come, within a window. Where its next entry is not
+    in the leader's log any more, it is *behind*: it is told to fetch a snapshot instead, until it has one."""
 
     def __init__(self, next_index: Index, now: float) -> None:
         self.match = Index(0)
@@ -18,6 +19,8 @@ class Progress:
         self.probing = True
         self.probe_sent = False
         """While probing: a message is out, and the next waits for its answer or for a heartbeat."""
+        self.snapshot_told = Index(0)
+        """The snapshot that it was told last to fetch; from then on heartbeats repeat it."""
         self._inflight: deque[tuple[Index, int]] = deque()
         self._inflight_bytes = 0
 
@@ -38,6 +41,10 @@ class Progress:
         self.echoed = max(self.echoed, beat)
         self.echoed_at = now
         self.gone = False
+
+    def behind(self, base_index: Index) -> bool:
+        """Whether a log with this base cannot serve it: it lacks the entries, or the term of the one before them."""
+        return self.next <= base_index
 
     def window_open(self, max_messages: int, max_bytes: int) -> bool:
         """Whether more entries may be sent now."""
@@ -76,6 +83,7 @@ class Progress:
         self.next = max(next_index, Index(self.match + 1))
         self.probing = True
         self.probe_sent = False
+        self.snapshot_told = Index(0)
         self._inflight.clear()
         self._inflight_bytes = 0
 

@@ -2,7 +2,7 @@
 
 This module holds what every role shares (term, vote, log, commit index), the gate that every message passes, and
 the table (role, message) → handler. The rules themselves have a home each: ``election.py``, ``replication.py``,
-``authority.py`` (reads), ``transfer.py``, ``membership.py`` and ``change.py``, ``quorum.py``.
+``authority.py`` (reads), ``transfer.py``, ``snapshot.py``, ``membership.py`` and ``change.py``, ``quorum.py``.
 
     raft = Raft(ReplicaId(1), incarnation, Config(), restored, random.Random(), now)
     raft.receive(sender, message, now)        # feed whatever has arrived ...
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from oarlock.core import authority, election, membership, replication, transfer
+from oarlock.core import authority, election, membership, replication, snapshot, transfer
 from oarlock.core.change import Change
 from oarlock.core.config import Config
 from oarlock.core.invariants import (
@@ -27,6 +27,8 @@ from oarlock.core.invariants import (
     COMMIT_IS_MONOTONIC,
     COMMIT_WITHIN_LOG,
     ONE_LEADERSHIP_PER_TERM,
+    RESTORED_AS_A_WHOLE,
+    SNAPSHOT_STANDS_IN_LOG,
     TERM_IS_MONOTONIC,
 )
 from oarlock.core.log import Log, Mark
@@ -37,6 +39,7 @@ from oarlock.core.messages import (
     AppendEntries,
     AppendReject,
     CoreMessage,
+    InstallSnapshot,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -44,7 +47,7 @@ from oarlock.core.messages import (
     StaleTerm,
     TimeoutNow,
 )
-from oarlock.core.ready import Persist, ReadConfirmed, ReadRefused, Ready
+from oarlock.core.ready import Fetch, Persist, ReadConfirmed, ReadRefused, Ready
 from oarlock.core.roles import Candidate, Follower, Leader, PreCandidate, Role
 from oarlock.errors import NotLeader, Overloaded
 from oarlock.types import (
@@ -55,6 +58,7 @@ from oarlock.types import (
     EntryKind,
     Index,
     ReplicaId,
+    SnapshotPoint,
     Term,
 )
 
@@ -65,10 +69,13 @@ class Restored(msgspec.Struct, frozen=True):
     term: Term
     vote: ReplicaId
     configuration: Configuration
-    """In force at the log's base."""
+    """In force at the log's base, if there is no snapshot."""
     base_index: Index = Index(0)
     base_term: Term = Term(0)
     entries: Sequence[Entry] = ()
+    base_time_ms: int = 0
+    snapshot: SnapshotPoint | None = None
+    """The newest that is on the disk, which the state machine has been restored from. The log may begin before it."""
 
 
 class CoreStatus(msgspec.Struct, frozen=True):
@@ -110,16 +117,23 @@ class Raft:
 
         self.term = restored.term
         self.vote = restored.vote
-        self.log = Log(restored.base_index, restored.base_term, restored.entries)
-        self.configurations = Configurations(restored.configuration, restored.entries)
+        self.log = Log(restored.base_index, restored.base_term, restored.entries, restored.base_time_ms)
         self.log_time = LogTime(self.log.last_time_ms, now)
-        self.commit_index = restored.base_index
-        self.applied_index = restored.base_index
+        self.snapshot = restored.snapshot
+        """The newest that is durable here."""
+        if self.snapshot is None:
+            start, configuration = restored.base_index, restored.configuration
+        else:
+            start, configuration = self.snapshot.index, self.snapshot.configuration
+            SNAPSHOT_STANDS_IN_LOG.require(self.log.term_at(start), self.snapshot.term)
+        self.configurations = Configurations(configuration, self.log.between(start + 1, self.log.last_index), start)
+        self.commit_index = start
+        self.applied_index = start
 
         self.persisted_term = restored.term
         """Highest term known to be durable; acknowledgements of a term wait for it."""
         self._handed_hard_state = (restored.term, restored.vote)
-        self._handed_commit = restored.base_index
+        self._handed_commit = start
         self.boots: dict[ReplicaId, Boot] = {}
         """Of each peer, when it last connected."""
 
@@ -127,6 +141,8 @@ class Raft:
         self._messages_after_persist: list[tuple[ReplicaId, CoreMessage]] = []
         self.read_outcomes: list[ReadConfirmed | ReadRefused] = []
         self.probes: list[ReplicaId] = []
+        self.fetch: Fetch | None = None
+        self.restore: SnapshotPoint | None = None
 
         self.role: Role = Follower(NO_REPLICA, election.first_timeout(self))
 
@@ -140,9 +156,9 @@ class Raft:
             if kind is RequestVote and election.sticks_to_leader(self) and not message.transfer:  # type: ignore[union-attr]
                 return  # thesis, 4.2.3: whoever disturbs a working leadership is not even heard
             if not (kind is PreVote or (kind is PreVoteReply and message.granted)):  # type: ignore[union-attr]
-                self.become_follower(message.term, sender if kind is AppendEntries else NO_REPLICA)
+                self.become_follower(message.term, sender if kind in SENT_BY_LEADERS else NO_REPLICA)
         elif message.term < self.term:
-            if kind is AppendEntries or kind is RequestVote or kind is PreVote:
+            if kind in SENT_BY_LEADERS or kind is RequestVote or kind is PreVote:
                 # Unless its sender moves on, pre-vote and stickiness keep it where it is: stuck, and sticking us.
                 self.send(sender, StaleTerm(self.term))
             return
@@ -205,14 +221,31 @@ class Raft:
             case Candidate() if mark.term == self.term and mark.vote == self.id:
                 election.own_vote_is_durable(self)
             case Leader() as leader:
+                transfer.disk_worked(self, leader)
                 replication.advance_commit(self, leader)
             case Follower() as follower:
                 replication.durability_advanced(self, follower)
 
     def applied(self, index: Index) -> None:
-        """The state machine has applied everything up to ``index``."""
+        """The state machine has applied everything up to ``index``, or been restored from a snapshot there."""
         APPLIED_WITHIN_COMMIT.require(self.applied_index, index, self.commit_index)
+        RESTORED_AS_A_WHOLE.require(self.applied_index, index, self.log.base_index)
         self.applied_index = index
+        self._handed_commit = max(self._handed_commit, index)
+
+    def point(self) -> SnapshotPoint:
+        """Where a snapshot of the state stands, taken now that ``applied_index`` is applied and nothing after it."""
+        return snapshot.point(self)
+
+    def compact(self, point: SnapshotPoint, through: Index) -> None:
+        """A snapshot at ``point``, of what was applied, is durable: drop the entries up to ``through``."""
+        snapshot.compact(self, point, through)
+
+    def install(self, point: SnapshotPoint, now: float) -> bool:
+        """A snapshot that was fetched is durable. False if it is of no use any more; else it counts from now on, and
+        if the state has to be replaced by it, the next ``Ready`` says so."""
+        self.now = now
+        return snapshot.install(self, point)
 
     def peer_connected(self, peer: ReplicaId, boot: Boot, now: float) -> None:
         """A fresh link to ``peer`` is up: whatever was on its way before may be lost."""
@@ -254,8 +287,11 @@ class Raft:
             self._take_committed(),
             self.read_outcomes,
             self.probes,
+            self.fetch,
+            self.restore,
         )
         self._messages, self._messages_after_persist, self.read_outcomes, self.probes = [], [], [], []
+        self.fetch = self.restore = None
         return ready
 
     def deadline(self) -> float:
@@ -269,7 +305,7 @@ class Raft:
     @property
     def has_more_to_apply(self) -> bool:
         """Whether the next ``Ready`` will hold committed entries, although nothing new arrived."""
-        return self._handed_commit < self.commit_index
+        return self._handed_commit < self.commit_index and not snapshot.restoring(self)
 
     @property
     def has_more_to_send(self) -> bool:
@@ -383,16 +419,18 @@ class Raft:
         return self.role
 
     def _take_persist(self) -> Persist | None:
+        base = self.log.take_unpersisted_reset()
         entries = self.log.take_unpersisted()
         hard_state = (self.term, self.vote)
-        if not entries and hard_state == self._handed_hard_state and not self._messages_after_persist:
+        news = base or entries or hard_state != self._handed_hard_state
+        if not news and not self._messages_after_persist:
             return None
         self._handed_hard_state = hard_state
         mark = Mark(self.log.epoch, self.log.last_index, self.term, self.vote)
-        return Persist(self.term, self.vote, entries, mark)
+        return Persist(self.term, self.vote, entries, mark, base)
 
     def _take_committed(self) -> list[Entry]:
-        if self._handed_commit == self.commit_index:
+        if not self.has_more_to_apply:
             return []
         entries, _ = self.log.batch_from(Index(self._handed_commit + 1), self.config.max_apply_bytes)
         del entries[self.commit_index - self._handed_commit :]
@@ -407,10 +445,10 @@ def _stale(raft: Raft, sender: ReplicaId, message: CoreMessage) -> None:
     """An answer to a role this replica has left since, or news it already has. Nothing to do."""
 
 
-def _follow_sender(raft: Raft, sender: ReplicaId, message: AppendEntries) -> None:
+def _follow_sender(raft: Raft, sender: ReplicaId, message: AppendEntries | InstallSnapshot) -> None:
     """Someone else won this term's election: follow, then handle the message as a follower."""
     raft.become_follower(raft.term, sender)
-    replication.on_append_entries(raft, sender, message)
+    LEGAL_MATRIX[Follower, type(message)](raft, sender, message)
 
 
 def _impossible(raft: Raft, sender: ReplicaId, message: CoreMessage) -> None:
@@ -418,11 +456,18 @@ def _impossible(raft: Raft, sender: ReplicaId, message: CoreMessage) -> None:
     ONE_LEADERSHIP_PER_TERM.require(raft.id, sender)
 
 
+SENT_BY_LEADERS = (AppendEntries, InstallSnapshot)
+
 LEGAL_MATRIX: dict[tuple[type[Role], type[CoreMessage]], Handler] = {
     (Follower, AppendEntries): replication.on_append_entries,
     (PreCandidate, AppendEntries): _follow_sender,
     (Candidate, AppendEntries): _follow_sender,
     (Leader, AppendEntries): _impossible,
+    #
+    (Follower, InstallSnapshot): snapshot.on_install_snapshot,
+    (PreCandidate, InstallSnapshot): _follow_sender,
+    (Candidate, InstallSnapshot): _follow_sender,
+    (Leader, InstallSnapshot): _impossible,
     #
     (Follower, AppendAck): _stale,  # it led this term and stepped down (check-quorum)
     (PreCandidate, AppendAck): _stale,  # the same, and then its election timed out

@@ -3,9 +3,12 @@
 1. Send ``messages`` at any time.
 2. Make ``persist`` durable, strictly after every earlier persist; then call ``Raft.persisted(persist.mark)``, and
    only then send ``messages_after_persist``.
-3. Apply ``committed`` in order; then call ``Raft.applied``.
-4. Tell the readers in ``reads``: a confirmed one may answer once its index is applied.
-5. Dial the replicas in ``probes`` at once, and report through ``Raft.peer_unreachable`` if one's process is gone.
+3. Replace the state by the snapshot at ``restore``, as a whole; then call ``Raft.applied`` with its index. Until then
+   nothing more is handed out to be applied.
+4. Apply ``committed`` in order; then call ``Raft.applied``.
+5. Tell the readers in ``reads``: a confirmed one may answer once its index is applied.
+6. Dial the replicas in ``probes`` at once, and report through ``Raft.peer_unreachable`` if one's process is gone.
+7. Begin to ``fetch`` a snapshot, unless it is on its way; when it is durable, call ``Raft.install``.
 """
 
 from typing import Any
@@ -15,7 +18,7 @@ import msgspec
 from oarlock.core.log import Mark
 from oarlock.core.messages import CoreMessage
 from oarlock.errors import NotExecuted
-from oarlock.types import Entry, Index, ReplicaId, Term
+from oarlock.types import Entry, Index, ReplicaId, SnapshotPoint, Term
 
 
 class Persist(msgspec.Struct, frozen=True):
@@ -25,6 +28,17 @@ class Persist(msgspec.Struct, frozen=True):
     vote: ReplicaId
     entries: tuple[Entry, ...]
     mark: Mark
+    base: tuple[Index, Term] | None = None
+    """If not None, the log so far is replaced by one that begins after this (index, term)."""
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """A snapshot that this replica needs, and who has it. Asked for again and again while it is missing."""
+
+    leader: ReplicaId
+    index: Index
+    term: Term
+    """Of the entry at ``index``."""
 
 
 class ReadConfirmed(msgspec.Struct, frozen=True):
@@ -53,3 +67,6 @@ class Ready(msgspec.Struct, frozen=True):
     committed: list[Entry]
     reads: list[ReadConfirmed | ReadRefused]
     probes: list[ReplicaId]
+    fetch: Fetch | None = None
+    restore: SnapshotPoint | None = None
+    """A snapshot that was installed, and is durable here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from oarlock.core import authority, election, membership, quorum, transfer
+from oarlock.core import authority, election, membership, quorum, snapshot, transfer
 from oarlock.core.invariants import (
     ACK_IS_DURABLE,
     COMMIT_OWN_TERM,
@@ -17,7 +17,7 @@ from oarlock.core.invariants import (
     LEADER_APPEND_ONLY,
     ONE_LEADERSHIP_PER_TERM,
 )
-from oarlock.core.messages import AppendAck, AppendEntries, AppendReject
+from oarlock.core.messages import AppendAck, AppendEntries, AppendReject, InstallSnapshot
 from oarlock.core.roles import NEVER, Follower, Leader
 from oarlock.types import NO_REPLICA, Entry, EntryKind, Index, ReplicaId
 
@@ -38,6 +38,7 @@ def append(
     entry = Entry(index, raft.term, kind, max(raft.log.last_time_ms, raft.log_time.at(raft.now)), payload)
     raft.log.append((entry,))
     leader.uncommitted_bytes += len(payload)
+    leader.disk_due = min(leader.disk_due, raft.now + raft.config.election_min_s)
     for peer, progress in leader.progress.items():
         if awaited_by is None or peer in awaited_by:
             progress.awaited = index
@@ -57,6 +58,9 @@ def send_entries(raft: Raft, leader: Leader) -> None:
     config, log = raft.config, raft.log
     leader.more_to_send = False
     for peer, progress in leader.progress.items():
+        if progress.behind(log.base_index):
+            snapshot.offer(raft, leader, peer, progress, due=heartbeat or peer in leader.round_targets)
+            continue
         echo_now = heartbeat or leader.beat > leader.confirmed
         sent_bytes, sent = 0, False
         while progress.next <= log.last_index and progress.window_open(
@@ -83,7 +87,7 @@ def _send_append(
 ) -> None:
     prev_index = Index(progress.next - 1)
     prev_term = raft.log.term_at(prev_index)
-    assert prev_term is not None, "the log still reaches back to every follower: nothing compacts it yet"
+    assert prev_term is not None, "whom the log does not reach is sent a snapshot"
     raft.send(
         peer,
         AppendEntries(
@@ -149,7 +153,7 @@ def leader_deadline(raft: Raft, leader: Leader) -> float:
     """When ``leader_timeout`` has something to do."""
     check_quorum_at = _quorum_last_heard(raft, leader) + raft.config.election_min_s
     when = min(leader.heartbeat_at, leader.news_at, authority.deadline(leader), check_quorum_at)
-    return min(when, leader.transfer.deadline) if leader.transfer else when
+    return min(when, transfer.deadline(leader))
 
 
 def leader_timeout(raft: Raft, leader: Leader) -> None:
@@ -173,8 +177,8 @@ def _quorum_last_heard(raft: Raft, leader: Leader) -> float:
 # ── follower ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def on_append_entries(raft: Raft, sender: ReplicaId, message: AppendEntries) -> None:
-    """Accept the sender as leader of the term, and its entries if they fit on this log."""
+def accept_leader(raft: Raft, sender: ReplicaId, message: AppendEntries | InstallSnapshot) -> Follower:
+    """The sender leads this term: stick to it, take over its log time, and owe its beat an echo."""
     follower = raft.role
     assert isinstance(follower, Follower)
     if follower.leader != sender:
@@ -185,10 +189,16 @@ def on_append_entries(raft: Raft, sender: ReplicaId, message: AppendEntries) -> 
     follower.leader_dead = False
     follower.election_deadline = election.timeout_after(raft)
     follower.beat = max(follower.beat, message.beat)
+    return follower
 
+
+def on_append_entries(raft: Raft, sender: ReplicaId, message: AppendEntries) -> None:
+    """Accept the sender as leader of the term, and its entries if they fit on this log. Below the log's base they do:
+    what is there is committed."""
+    follower = accept_leader(raft, sender, message)
     log = raft.log
     if message.prev_index > log.base_index and log.term_at(message.prev_index) != message.prev_term:
-        hint = log.agreement_hint(message.prev_index, message.prev_term)
+        hint = max(log.base_index, log.agreement_hint(message.prev_index, message.prev_term))  # committed: it agrees
         hint_term = log.term_at(hint)
         assert hint_term is not None
         raft.send(sender, AppendReject(raft.term, follower.beat, message.prev_index, hint, hint_term))

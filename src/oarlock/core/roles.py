@@ -103,6 +103,8 @@ class Leader:
         self.next_token_deadline = NEVER
 
         self.transfer: Transfer | None = None
+        self.disk_due = NEVER
+        """When what its own disk has not finished by then makes it look whether it hands over (``transfer.py``)."""
 
 
 Role: TypeAlias = Follower | PreCandidate | Candidate | Leader

@@ -2,19 +2,23 @@
 
 From the start of a hand-over nothing new is appended, so that the target can catch up; if the target has not taken
 over within an election timeout, the leader goes on leading.
+
+A leader hands over when it is told to, and by itself when its disk hangs while those of a majority work: its messages
+flow, and nobody else would ever stand against it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oarlock.core import election
+from oarlock.core import election, quorum
 from oarlock.core.messages import TimeoutNow
-from oarlock.core.roles import Follower, Leader, Transfer
+from oarlock.core.roles import NEVER, Follower, Leader, Transfer
+from oarlock.types import Index
 
 if TYPE_CHECKING:
     from oarlock.core.raft import Raft
-    from oarlock.types import Index, ReplicaId
+    from oarlock.types import ReplicaId
 
 
 def start(raft: Raft, leader: Leader, target: ReplicaId | None) -> bool:
@@ -38,10 +42,34 @@ def proceed(raft: Raft, leader: Leader) -> None:
         raft.send(transfer.target, TimeoutNow(raft.term))
 
 
+def deadline(leader: Leader) -> float:
+    """When ``timeout`` has something to do."""
+    return min(leader.transfer.deadline, leader.disk_due) if leader.transfer else leader.disk_due
+
+
 def timeout(raft: Raft, leader: Leader) -> None:
-    """The target did not make it in time: lead on."""
+    """The target did not make it in time: lead on. This leader's own disk did not: see who could."""
     if leader.transfer and raft.now >= leader.transfer.deadline:
         leader.transfer = None
+    if raft.now >= leader.disk_due:
+        leader.disk_due = raft.now + raft.config.heartbeat_s
+        if _others_went_on(raft, leader):
+            start(raft, leader, None)
+
+
+def disk_worked(raft: Raft, leader: Leader) -> None:
+    """The leader's disk has finished something: the time begins anew for what is left."""
+    idle = raft.log.durable_index == raft.log.last_index
+    leader.disk_due = NEVER if idle else raft.now + raft.config.election_min_s
+
+
+def _others_went_on(raft: Raft, leader: Leader) -> bool:
+    """Whether a majority without this leader holds durably what it does not. Where all disks hang, an election would
+    help nobody."""
+    match = quorum.reached(
+        raft.configuration, lambda replica: Index(0) if replica == raft.id else leader.progress[replica].match
+    )
+    return match > raft.log.durable_index
 
 
 def on_timeout_now(raft: Raft, sender: ReplicaId, message: TimeoutNow) -> None:
@@ -64,11 +92,12 @@ def _readiness(leader: Leader, voter: ReplicaId) -> tuple[Index, float]:
 
 def could_take_over(raft: Raft, leader: Leader, peer: ReplicaId) -> bool:
     """One that answers, and that is being pipelined to: one that was just restarted is probed until it has
-    acknowledged something in its new life."""
+    acknowledged something in its new life, and one that is behind has a snapshot to fetch first."""
     progress = leader.progress.get(peer)
     return (
         progress is not None
         and not progress.probing
+        and not progress.behind(raft.log.base_index)
         and not progress.gone
         and raft.now - progress.echoed_at < 3 * raft.config.heartbeat_s
     )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from oarlock.core import invariants
 from oarlock.core.messages import AppendAck, CoreMessage, RequestVote, RequestVoteReply
 from oarlock.core.roles import Leader
-from oarlock.types import Configuration, Entry, Index, ReplicaId, Term
+from oarlock.types import Configuration, Entry, EntryKind, Index, ReplicaId, SnapshotPoint, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,9 +63,17 @@ class Checks:
             case AppendAck(match=match) if match:
                 assert disk.term >= message.term, f"{sender} acknowledged in a term that is not durable"
                 log = self.cluster[sender].raft.log
-                assert all(map(disk.holds, log.between(log.base_index + 1, match))), (
+                entries = [*self.committed[: min(match, log.base_index)], *log.between(log.base_index + 1, match)]
+                assert match <= disk.last_index and all(map(disk.holds, entries)), (
                     f"{sender} acknowledged up to {match}, which is not all durable"
                 )
+
+    def snapshot_taken(self, replica: Replica, point: SnapshotPoint) -> None:
+        """``replica`` takes one of its state: it must say truly where that stands."""
+        last = replica.applied[-1] if replica.applied else None
+        truth = (last.index, last.term, last.time_ms) if last else (0, 0, 0)
+        assert (point.index, point.term, point.time_ms) == truth, f"a snapshot of {truth} says {point}"
+        assert point.configuration == self._configuration(replica, replica.applied), f"not in force there: {point}"
 
     def stepped(self, replica: Replica) -> None:
         """``replica`` has taken a turn: check it against everyone and everything before."""
@@ -73,10 +83,12 @@ class Checks:
         self.terms[replica.id] = raft.term
         if isinstance(raft.role, Leader):
             self._leads(replica, raft.role)
-        state = (raft.log.epoch, raft.log.last_index, raft.log.last_term, raft.commit_index)
+        assert raft.applied_index == len(replica.applied), "applied index and state move together"
+        state = (raft.log.epoch, raft.log.base_index, raft.log.last_index, raft.log.last_term, raft.commit_index)
         if self._seen.get(replica.id) != state:
             self._seen[replica.id] = state
             self._commit_advanced(replica)
+            self._look_at_configuration(replica)
             for other in self.cluster.running():
                 if other is not replica:
                     mine, theirs = raft.log, other.raft.log
@@ -104,12 +116,15 @@ class Checks:
         assert known is leader, f"{replica.id} leads term {term} a second time"
         if term not in self._complete:
             self._complete.add(term)
-            for entry in self.committed:
+            for entry in self.committed[replica.raft.log.base_index :]:
                 held = entry.index <= replica.raft.log.last_index and replica.raft.log.term_at(entry.index)
                 assert held == entry.term, f"leader {replica.id} of term {term} lacks committed entry {entry}"
 
     def _commit_advanced(self, replica: Replica) -> None:
         raft = replica.raft
+        base = raft.log.base_index
+        assert base <= len(self.committed), f"{replica.id} dropped what is not committed"
+        assert not base or raft.log.base_term == self.committed[base - 1].term, f"{replica.id} has a false base"
         before = self._commits.get(replica.id, Index(0))
         invariants.COMMIT_IS_MONOTONIC.require(before, raft.commit_index)
         self._commits[replica.id] = raft.commit_index
@@ -122,3 +137,15 @@ class Checks:
                 )
             known = self.committed[entry.index - 1]
             assert known == entry, f"{replica.id} committed {entry} where {known} was committed before"
+
+    def _look_at_configuration(self, replica: Replica) -> None:
+        """The last configuration of the log counts, also if its entry is only in a snapshot any more."""
+        log = replica.raft.log
+        entries = [*self.committed[: log.base_index], *log.between(log.base_index + 1, log.last_index)]
+        expected = self._configuration(replica, entries)
+        actual = replica.raft.configuration
+        assert actual == expected, f"{replica.id} goes by {actual}, but {expected} is in force in its log"
+
+    def _configuration(self, replica: Replica, entries: list[Entry]) -> Configuration:
+        payloads = [entry.payload for entry in entries if entry.kind == EntryKind.CONFIGURATION]
+        return msgspec.msgpack.decode(payloads[-1], type=Configuration) if payloads else replica.disk.configuration

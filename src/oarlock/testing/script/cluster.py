@@ -15,8 +15,8 @@ from oarlock.core.roles import Leader
 from oarlock.testing.script.checks import Checks
 from oarlock.testing.script.errors import CannotBeDone
 from oarlock.testing.script.network import Envelope, Network
-from oarlock.testing.script.replica import DurableState, Read, Replica, past_entry
-from oarlock.types import Boot, Configuration, Index, Member, ReplicaId
+from oarlock.testing.script.replica import DurableState, Read, Replica, Snapshot, past_entry
+from oarlock.types import Boot, Configuration, Index, Member, ReplicaId, Term
 
 FOREVER = 10**9
 MAX_TIMERS = 20_000
@@ -50,6 +50,8 @@ class Cluster:
         self.network = Network()
         self.checks = Checks(self)
         self.replicas: dict[int, Replica] = {}
+        self.snapshots: dict[tuple[Index, Term], Snapshot] = {}
+        """Every one that was ever taken."""
         self._rng = random.Random(seed)
         for number in ids:
             past = (logs or {}).get(number, ())
@@ -100,10 +102,12 @@ class Cluster:
         self._turn(self[leader])
 
     def run(self, seconds: float) -> None:
-        """Time passes and everything works: messages arrive, timers end in their order."""
+        """Time passes and everything works: messages arrive, snapshots are fetched, timers end in their order."""
         end = self.now + seconds
         for _ in range(MAX_TIMERS):
             self.deliver_all()
+            while self._fetch_and_restore():
+                self.deliver_all()
             live = [replica for replica in self.running() if not replica.paused]
             first = min(live, key=lambda replica: replica.raft.deadline(), default=None)
             if first is None or first.raft.deadline() > end:
@@ -205,6 +209,59 @@ class Cluster:
         self[observer].raft.peer_unreachable(ReplicaId(peer), self.now)
         self._turn(self[observer])
 
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def snapshot(self, replica: int) -> None:
+        """It takes one of what it has applied, which is durable at once."""
+        here = self[replica]
+        point = here.raft.point()
+        self.checks.snapshot_taken(here, point)
+        here.disk.snapshot = Snapshot(point, here.applied)
+        self.snapshots[point.index, point.term] = here.disk.snapshot
+        self.compact(replica, here.raft.log.base_index)
+
+    def compact(self, replica: int, through: int) -> None:
+        """It drops what is up to there from its log, in memory and on disk; its newest snapshot has it."""
+        here = self[replica]
+        if here.disk.snapshot is None:
+            raise CannotBeDone(f"{replica} has no snapshot")
+        here.raft.compact(here.disk.snapshot.point, Index(through))
+        here.disk.compact(min(through, here.raft.log.durable_index))
+        self._turn(here)
+
+    def install(self, replica: int) -> bool:
+        """The snapshot that it fetches is durable; False if it has no use for it any more."""
+        here = self[replica]
+        assert here.fetch, f"{replica} fetches nothing"
+        fetched, before = self.snapshots[here.fetch.index, here.fetch.term], here.disk.snapshot
+        here.fetch, here.disk.snapshot = None, fetched
+        installed = here.raft.install(fetched.point, self.now)
+        if not installed:
+            here.disk.snapshot = before
+        self._turn(here)
+        return installed
+
+    def restore(self, replica: int) -> None:
+        """The snapshot that it has installed is its state now."""
+        here = self[replica]
+        assert here.restoring, f"{replica} restores nothing"
+        here.applied, here.restoring = list(here.restoring.applied), None
+        self._turn(here)
+
+    def _fetch_and_restore(self) -> bool:
+        """Whether anybody had something to fetch, from a leader it can reach, or to restore."""
+        busy = False
+        for replica in self.running():
+            if replica.restoring and not replica.paused:
+                self.restore(replica.id)
+                busy = True
+            elif replica.fetch and not replica.paused:
+                source = self[replica.fetch.leader]
+                if source.running and not source.paused and self.network.works_between(replica.id, source.id):
+                    self.install(replica.id)
+                    busy = True
+        return busy
+
     # ── disks and processes ──────────────────────────────────────────────────────────────────────────────────
 
     def hold_fsync(self, *replicas: int) -> None:
@@ -278,7 +335,8 @@ class Cluster:
         replica.boot = Boot(replica.boot + 1)
         rng = random.Random(self._rng.getrandbits(64))
         replica.raft = Raft(replica.id, replica.incarnation, self.config, replica.disk.restored(), rng, self.now)
-        replica.running, replica.applied = True, []
+        replica.running = True
+        replica.applied = list(replica.disk.snapshot.applied) if replica.disk.snapshot else []
         self.checks.restarted(replica)
 
     def _turn(self, replica: Replica) -> None:
@@ -289,6 +347,10 @@ class Cluster:
             assert ready.persist or not ready.messages_after_persist, "messages wait for a persist that never comes"
             if ready.persist:
                 replica.unsynced.append((ready.persist, ready.messages_after_persist))
+            replica.fetch = ready.fetch or replica.fetch
+            if ready.restore is not None:
+                replica.restoring = self.snapshots[ready.restore.index, ready.restore.term]
+            assert not (ready.committed and replica.restoring), "nothing is applied before what is being restored"
             for entry in ready.committed:
                 assert entry.index == len(replica.applied) + 1, "entries are applied in order, once"
                 replica.applied.append(entry)

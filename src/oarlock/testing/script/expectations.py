@@ -125,17 +125,47 @@ class Expectations:
 
     @phrase("{replicas} log {terms}", "{replicas} log nothing")
     def log(self, replicas: list[int], terms: list[int] | None = None) -> None:
-        """The terms of their entries."""
+        """The terms of the entries that they hold, without those that were compacted."""
         for replica in replicas:
             self._raft(replica)
             self._same(f"{replica}'s log", self.cluster[replica].terms, terms or [])
 
     @phrase("{replicas} same log")
     def same_log(self, replicas: list[int]) -> None:
-        """They hold the same entries."""
+        """They hold the same entries, after what any of them has compacted."""
+        base = max(self._raft(replica).log.base_index for replica in replicas)
         first, *others = replicas
         for other in others:
-            self._same(f"{other}'s log, {first}'s being other,", self.cluster[other].terms, self.cluster[first].terms)
+            self._same(f"{other}'s log, {first}'s being other,", self._terms(other, base), self._terms(first, base))
+
+    @phrase("{replicas} base {count}")
+    def base(self, replicas: list[int], index: int) -> None:
+        """The last index that their logs do not hold any more."""
+        self._each(replicas, "base", lambda raft: raft.log.base_index, index)
+
+    @phrase("{replicas} snapshot {count}")
+    def snapshot(self, replicas: list[int], index: int) -> None:
+        """Where their newest snapshot stands, as far as they know; 0 for none."""
+        self._each(replicas, "newest snapshot", lambda raft: raft.snapshot.index if raft.snapshot else 0, index)
+
+    @phrase("{replica} fetches nothing")
+    def fetches_nothing(self, replica: int) -> None:
+        """It is not told of a snapshot that it needs."""
+        self._same(f"what {replica} fetches", self._fetched(replica), 0)
+
+    @phrase("{replica} fetches {count}", "{replica} fetches {count} from {replica}")
+    def fetches(self, replica: int, index: int, source: int = 0) -> None:
+        """It needs the snapshot there, which this one has."""
+        self._same(f"what {replica} fetches", self._fetched(replica), index)
+        fetch = self.cluster[replica].fetch
+        if fetch and source:
+            self._same(f"from whom {replica} fetches", fetch.leader, source)
+
+    @phrase("{replica} restores {count}", "{replica} restores nothing")
+    def restores(self, replica: int, index: int = 0) -> None:
+        """It has installed the snapshot there, which is not its state yet."""
+        restoring = self.cluster[replica].restoring
+        self._same(f"what {replica} restores", restoring.point.index if restoring else 0, index)
 
     @phrase("{replicas} commit {count}")
     def commit(self, replicas: list[int], index: int) -> None:
@@ -207,6 +237,13 @@ class Expectations:
         """It does, and sends entries as they come."""
         for follower in followers:
             self._same(f"whether {follower} is probed", self._progress(leader, follower).probing, False)
+
+    @phrase("{replica} finds {replicas} behind")
+    def finds_behind(self, leader: int, followers: list[int]) -> None:
+        """Its log does not reach them any more: they need a snapshot."""
+        base = self._raft(leader).log.base_index
+        for follower in followers:
+            self._same(f"whether {follower} is behind", self._progress(leader, follower).behind(base), True)
 
     @phrase("{replica} beat {count}")
     def beat(self, leader: int, beat: int) -> None:
@@ -283,6 +320,14 @@ class Expectations:
     def _each(self, replicas: list[int], what: str, value_of: Callable[[Raft], object], expected: object) -> None:
         for replica in replicas:
             self._same(f"{replica}'s {what}", value_of(self._raft(replica)), expected)
+
+    def _fetched(self, replica: int) -> int:
+        fetch = self.cluster[replica].fetch
+        return fetch.index if fetch else 0
+
+    def _terms(self, replica: int, base: int) -> list[int]:
+        log = self._raft(replica).log
+        return [entry.term for entry in log.between(base + 1, log.last_index)]
 
     def _raft(self, replica: int) -> Raft:
         if not self.cluster[replica].running:

@@ -130,12 +130,16 @@ def _state(steps: Steps) -> list[str]:
         if not replica.running:
             lines.append(
                 f"{replica.id}: crashed; on disk term {replica.disk.term}, {len(replica.disk.entries)} entries"
+                + (f" after {replica.disk.base[0]}" if replica.disk.base[0] else "")
             )
             continue
         raft, terms = replica.raft, " ".join(map(str, replica.terms)) or "nothing"
         lines.append(
             f"{replica.id}: {role_of(raft)}, term {raft.term}, log {terms}, durable {raft.log.durable_index}, "
             f"commit {raft.commit_index}"
+            + (f", base {raft.log.base_index}" if raft.log.base_index else "")
+            + (f", fetches {replica.fetch.index}" if replica.fetch else "")
+            + (f", restores {replica.restoring.point.index}" if replica.restoring else "")
         )
     lines += _listed("on its way", cluster.network.on_its_way)
     if cluster.network.held:

@@ -5,37 +5,87 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from oarlock.core import Persist, Raft, Restored
+from oarlock.core import Fetch, Persist, Raft, Restored
 from oarlock.core.messages import CoreMessage
 from oarlock.core.roles import Leader
 from oarlock.errors import NotExecuted
-from oarlock.types import NO_REPLICA, Boot, Configuration, Entry, EntryKind, Index, ReplicaId, Term
+from oarlock.types import NO_REPLICA, Boot, Configuration, Entry, EntryKind, Index, ReplicaId, SnapshotPoint, Term
+
+
+class Snapshot:
+    """A snapshot, and the state in it: of such a machine, all that it has applied."""
+
+    def __init__(self, point: SnapshotPoint, applied: Iterable[Entry]) -> None:
+        self.point = point
+        self.applied = list(applied)
 
 
 class DurableState:
-    """What survives a crash: exactly what the persists whose fsync has ended asked for, and nothing else."""
+    """What survives a crash: exactly what the persists whose fsync has ended asked for, the newest snapshot, and
+    nothing else."""
 
     def __init__(self, configuration: Configuration, term: int = 0, entries: Iterable[Entry] = ()) -> None:
         self.configuration = configuration
         self.term = Term(term)
         self.vote = NO_REPLICA
+        self.base: tuple[Index, Term] = (Index(0), Term(0))
+        self.base_time_ms = 0
         self.entries = list(entries)
+        self.snapshot: Snapshot | None = None
+
+    @property
+    def last_index(self) -> int:
+        """Of the log."""
+        return self.base[0] + len(self.entries)
 
     def write(self, persist: Persist) -> None:
-        """The term and vote replace the old ones; entries overwrite the log from the first one's index on."""
+        """The term and vote replace the old ones; entries overwrite the log from the first one's index on, or a whole
+        new log does."""
         self.term, self.vote = persist.term, persist.vote
+        if persist.base is not None:
+            self._begin_anew(persist.base)
         if persist.entries:
             first = persist.entries[0].index
-            assert first <= len(self.entries) + 1, f"a gap on disk before index {first}"
-            self.entries[first - 1 :] = persist.entries
+            assert self.base[0] < first <= self.last_index + 1, f"a gap on disk before index {first}"
+            self.entries[first - self.base[0] - 1 :] = persist.entries
+
+    def compact(self, through: int) -> None:
+        """Entries up to there are deleted, as far as they have been written."""
+        assert self.snapshot is not None and through <= self.snapshot.point.index, f"{through} is in no snapshot"
+        dropped = self.entries[: max(min(through, self.last_index) - self.base[0], 0)]
+        if dropped:
+            del self.entries[: len(dropped)]
+            self.base, self.base_time_ms = (dropped[-1].index, dropped[-1].term), dropped[-1].time_ms
 
     def holds(self, entry: Entry) -> bool:
-        """Whether this very entry is on the disk."""
-        return entry.index <= len(self.entries) and self.entries[entry.index - 1] == entry
+        """Whether this very entry is on the disk, or in the snapshot there."""
+        if self.snapshot is not None and entry.index <= self.snapshot.point.index:
+            return self.snapshot.applied[entry.index - 1] == entry
+        return self.base[0] < entry.index <= self.last_index and self.entries[entry.index - self.base[0] - 1] == entry
 
     def restored(self) -> Restored:
-        """What a replica that starts from here is given."""
-        return Restored(self.term, self.vote, self.configuration, entries=tuple(self.entries))
+        """What a replica that starts from here is given. A log that does not lead to the snapshot is of no use: the
+        replica crashed after a snapshot was installed, and before the log was replaced."""
+        if self.snapshot is None:
+            return Restored(self.term, self.vote, self.configuration, entries=tuple(self.entries))
+        point = self.snapshot.point
+        if self._term_at(point.index) != point.term:
+            assert self.base[0] <= point.index, f"a gap on disk between snapshot {point.index} and the log"
+            self._begin_anew((point.index, point.term))
+        index, term = self.base
+        return Restored(
+            self.term, self.vote, self.configuration, index, term, tuple(self.entries), self.base_time_ms, point
+        )
+
+    def _term_at(self, index: int) -> int | None:
+        if index == self.base[0]:
+            return self.base[1]
+        return self.entries[index - self.base[0] - 1].term if self.base[0] < index <= self.last_index else None
+
+    def _begin_anew(self, base: tuple[Index, Term]) -> None:
+        assert self.snapshot is not None and base[0] <= self.snapshot.point.index, "nothing holds what is dropped"
+        self.base, self.entries = base, []
+        self.base_time_ms = self.snapshot.point.time_ms
 
 
 class Read:
@@ -82,6 +132,10 @@ class Replica:
         self.unsynced: deque[tuple[Persist, list[tuple[ReplicaId, CoreMessage]]]] = deque()
         """Persists whose fsync has not ended, and the messages that wait for it."""
         self.applied: list[Entry] = []
+        self.fetch: Fetch | None = None
+        """The snapshot that the core wants fetched."""
+        self.restoring: Snapshot | None = None
+        """One that has been installed, and has yet to become the state."""
         self.reads: dict[object, Read] = {}
         self.dials: list[ReplicaId] = []
         """Whom the core wanted dialled, to see whether its process is gone."""
@@ -93,7 +147,7 @@ class Replica:
 
     @property
     def terms(self) -> list[int]:
-        """Of its log's entries: how the paper draws a log."""
+        """Of its log's entries, after the base: how the paper draws a log."""
         return [entry.term for entry in self.raft.log.between(1, self.raft.log.last_index)]
 
     @property
@@ -107,6 +161,7 @@ class Replica:
             self.disk.write(self.unsynced.popleft()[0])
         self.unsynced.clear()
         self.running = self.paused = False
+        self.fetch = self.restoring = None
         for read in self.reads.values():
             read.lost = read.waiting
         self.reads.clear()

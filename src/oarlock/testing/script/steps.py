@@ -1,4 +1,4 @@
-"""What a script can do: to time, clients, messages, links, disks and processes."""
+"""What a script can do: to time, clients, messages, links, snapshots, disks and processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Steps:
 
     @phrase("run {time}")
     def run(self, seconds: float) -> None:
-        """Everything works for so long: messages arrive, timers end."""
+        """Everything works for so long: messages arrive, snapshots are fetched and restored, timers end."""
         self.cluster.run(seconds)
 
     @phrase("timeout {replica}")
@@ -114,6 +114,41 @@ class Steps:
     def hand_over(self, replica: int) -> None:
         """A leader is to give its leadership to whom it finds best."""
         self._hand_over(replica, None)
+
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @phrase("snapshot {replicas}")
+    def snapshot(self, replicas: list[int]) -> None:
+        """They take a snapshot of what they have applied, which is durable at once."""
+        for replica in replicas:
+            self._running(replica)
+            self.cluster.snapshot(replica)
+
+    @phrase("compact {replicas} to {count}")
+    def compact(self, replicas: list[int], through: int) -> None:
+        """They drop the entries up to there, which are in their snapshots."""
+        for replica in replicas:
+            self._running(replica)
+            self.cluster.compact(replica, through)
+
+    @phrase("install {replicas}")
+    def install(self, replicas: list[int]) -> None:
+        """The snapshots that they fetch are durable."""
+        for replica in replicas:
+            self._running(replica)
+            if self.cluster[replica].fetch is None:
+                raise CannotBeDone(f"{replica} fetches nothing")
+            if not self.cluster.install(replica):
+                raise Refused(f"{replica} has no use for it any more")
+
+    @phrase("restored {replicas}")
+    def restored(self, replicas: list[int]) -> None:
+        """The snapshots that they have installed are their state now."""
+        for replica in replicas:
+            self._running(replica)
+            if self.cluster[replica].restoring is None:
+                raise CannotBeDone(f"{replica} restores nothing")
+            self.cluster.restore(replica)
 
     # ── disks ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,6 +19,7 @@ from oarlock.core.messages import (
     AppendEntries,
     AppendReject,
     CoreMessage,
+    InstallSnapshot,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -41,6 +42,7 @@ KINDS: dict[str, type[CoreMessage]] = {
     "vote-reply": RequestVoteReply,
     "timeout-now": TimeoutNow,
     "stale-term": StaleTerm,
+    "install-snapshot": InstallSnapshot,
 }
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "append": ("term", "beat", "after", "entries", "commit", "echo-now"),
@@ -52,8 +54,10 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "vote-reply": ("term", "granted", "refused"),
     "timeout-now": ("term",),
     "stale-term": ("term",),
+    "install-snapshot": ("term", "beat", "at"),
 }
-"""``after`` is the entry before those sent, ``log`` the last entry of the sender's. Flags stand or do not."""
+"""``after`` is the entry before those sent, ``log`` the last entry of the sender's, ``at`` where a snapshot stands.
+Flags stand or do not."""
 
 Attributes = dict[str, str]
 
@@ -123,6 +127,9 @@ def attributes_of(message: CoreMessage) -> tuple[str, Attributes]:
             kind = "timeout-now"
         case StaleTerm():
             kind = "stale-term"
+        case InstallSnapshot():
+            kind = "install-snapshot"
+            told |= {"beat": str(message.beat), "at": f"{message.index}:{message.index_term}"}
     return kind, told
 
 
@@ -191,6 +198,8 @@ def message_of(pattern: Pattern) -> CoreMessage:
                 return TimeoutNow(term)
             case "stale-term":
                 return StaleTerm(term)
+            case "install-snapshot":
+                return InstallSnapshot(term, Beat(int(given.get("beat", "0"))), *_position(given["at"]), 0)
     except KeyError as missing:
         raise NotUnderstood(f"such a message must say its {missing.args[0]!r}") from missing
     except ValueError as error:
