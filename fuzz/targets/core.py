@@ -6,8 +6,6 @@ error of another kind, work without end, or a promise broken in silence.
 
 from random import Random
 
-import msgspec
-
 from fuzz.pieces import Numbers
 from fuzz.target import Target
 from oarlock.core import Config, Raft, Restored
@@ -16,6 +14,7 @@ from oarlock.core.messages import (
     AppendEntries,
     AppendReject,
     CoreMessage,
+    InstallSnapshot,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -24,8 +23,8 @@ from oarlock.core.messages import (
     TimeoutNow,
 )
 from oarlock.core.roles import Leader
-from oarlock.errors import InvariantViolated
-from oarlock.types import Beat, Configuration, Entry, EntryKind, Index, Member, ReplicaId, Term
+from oarlock.errors import InvariantViolated, ReplicaFailed
+from oarlock.types import Beat, Configuration, Entry, EntryKind, Index, Member, ReplicaId, SnapshotPoint, Term
 
 _MEMBERS = tuple(Member(ReplicaId(number), f"h:{number}", number) for number in (1, 2, 3))
 _CONFIGURATION = Configuration(_MEMBERS, (ReplicaId(1), ReplicaId(2), ReplicaId(3)))
@@ -49,8 +48,13 @@ class Scene:
             ready = raft.ready()
             if ready.persist is not None:
                 raft.persisted(ready.persist.mark, self.now)
+            if ready.restore is not None:
+                raft.applied(ready.restore.index)
             if ready.committed:
                 raft.applied(ready.committed[-1].index)
+            if ready.fetch is not None:
+                raft.install(SnapshotPoint(ready.fetch.index, ready.fetch.term, 0, _CONFIGURATION), self.now)
+                continue
             if ready.persist is None and not raft.has_more_to_apply:
                 break
         raft.deadline()
@@ -78,7 +82,7 @@ def _message(numbers: Numbers, term: int) -> CoreMessage:
     kind = numbers.take()
     term = Term(term + (0, 0, 0, 1, -1, 2)[kind >> 4] if kind < 0x60 else number())
     flag = bool(numbers.take() & 1)
-    match kind % 9:
+    match kind % 10:
         case 0:
             entries = tuple(
                 Entry(Index(number()), Term(number()), numbers.take() % 5, number(), bytes(numbers.take() % 4))
@@ -101,6 +105,8 @@ def _message(numbers: Numbers, term: int) -> CoreMessage:
             return RequestVoteReply(term, flag, number(), number())
         case 7:
             return TimeoutNow(term)
+        case 8:
+            return InstallSnapshot(term, Beat(number()), Index(number()), Term(number()), number())
         case _:
             return StaleTerm(term)
 
@@ -123,7 +129,7 @@ def check_core(data: bytes) -> None:
                 scene.now += 0.2
                 scene.raft.timeout(scene.now)
                 scene.turn()
-    except (InvariantViolated, msgspec.DecodeError):  # the latter for a configuration that makes no sense
+    except (InvariantViolated, ReplicaFailed):  # the latter for a configuration that makes no sense
         pass
 
 
@@ -132,7 +138,7 @@ TARGETS = [
         name="core", check=check_core, max_bytes=120,
         seeds=[
             bytes((how, kind, 0, 1, 4, 2, 3, 0, 5)) + bytes((1, 5, 2, 0, 4, 2))
-            for how in (0, 1, 0x15, 0x0E) for kind in (*range(9), 0x30, 0x70)
+            for how in (0, 1, 0x15, 0x0E) for kind in (*range(10), 0x30, 0x70)
         ],
     ),
 ]  # fmt: skip
