@@ -22,7 +22,7 @@ from oarlock.network.outbound import OutboundConnection
 from oarlock.node import batch
 from oarlock.server.redis import inline, replies
 from oarlock.server.redis.protocol import RequestParser
-from oarlock.storage import identity, replay, segment
+from oarlock.storage import identity, replay, segment, snapshot
 from oarlock.storage.frame import Frame
 
 INPUTS = 2_000
@@ -80,6 +80,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "core": (Raft, "commit_to", lambda good: lambda self, index: setattr(self, "commit_index", index)),
     "crafted-frames": (Frame, "entries", lambda good: lambda self: good(self) if len(range(self.last_index)) else []),
     "segment-header": (segment, "corrupt_log", lambda good: lambda *arguments: ValueError(arguments)),
+    "snapshot": (snapshot, "corrupt_snapshot", lambda good: lambda *arguments: ValueError(arguments)),
     "identity": (identity, "_checksum", lambda good: lambda document: "another"),
     "batch": (batch, "_decoder", lambda good: msgspec.msgpack.Decoder()),
     "log": (replay, "later_header", lambda good: lambda *arguments: False),
