@@ -5,76 +5,80 @@ if its shard is still to be read; the shard of that moment is what it holds now,
 So a moment costs next to nothing, a step is one shard, and while anybody reads a change costs half a microsecond more.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, TypeAlias
 from weakref import ref
 from zlib import crc32
 
 from oarlock.kv.lifetimes import End, Lifetimes
 from oarlock.kv.shards import SHARD_MASK, SHARDS, Shards
 
-
-class Part(NamedTuple):
-    """What one shard held, without the keys that were gone; it belongs to who reads it."""
-
-    values: dict[bytes, bytes]
-    ends: dict[bytes, End]
-    """Of the keys that had a lifetime."""
+Part: TypeAlias = tuple[dict[bytes, bytes], dict[bytes, End]]
+"""The values that one shard held, and the ends of those keys that had one, without those that were gone. It belongs to
+who reads it."""
 
 
 class ImageOfAMoment:
     """What there was when this was made. It has one reader, and is of no more use when that was dropped."""
 
-    __slots__ = ("_lifetimes", "_now_ms", "_read", "_reader", "_shards", "changed")
+    __slots__ = ("_changed", "_ends", "_lifetimes", "_now_ms", "_reader", "_shards")
 
     def __init__(self, shards: Shards, lifetimes: Lifetimes) -> None:
         self._shards = shards
         self._lifetimes = lifetimes
         self._now_ms = lifetimes.now_ms
-        self._read = 0
         self._reader: ref[Iterator[Part]] | None = None
-        self.changed: defaultdict[int, dict[bytes, tuple[bytes | None, End | None]]] = defaultdict(dict)
-        """By shard, keys that may have changed since, and what they were."""
+        self._changed: list[dict[bytes, bytes | None] | None] = [{} for _ in range(SHARDS)]
+        """By shard, keys that may have changed since, and what they were; None for a shard that was read."""
+        self._ends: dict[bytes, End] = {}
+        """When those of them ended that had a lifetime."""
 
     @property
     def wanted(self) -> bool:
         """Whether there is more to be read, and anybody who may."""
-        return self._read < SHARDS and self._reader is not None and self._reader() is not None
+        return self._changed[-1] is not None and self._reader is not None and self._reader() is not None
 
     def reader(self) -> Iterator[Part]:
-        """The shards, one a step."""
+        """The shards that held anything, one a step."""
         reader = self._parts()
         self._reader = ref(reader)
         return reader
 
     def before_change(self, keys: Iterable[bytes]) -> None:
         """Any of these may be about to change. Remembering one that is not does no harm."""
-        shards, changed, read = self._shards, self.changed, self._read
-        deadlines, end = self._lifetimes.deadlines, self._lifetimes.end
+        shards, changed = self._shards, self._changed
+        deadlines = self._lifetimes.deadlines
         for key in keys:
             number = crc32(key) & SHARD_MASK
-            if number >= read:
-                remembered = changed[number]
-                if key not in remembered:
-                    remembered[key] = shards[number].get(key), end(key) if key in deadlines else None
+            remembered = changed[number]
+            if remembered is not None and key not in remembered:
+                remembered[key] = shards[number].get(key)
+                if key in deadlines:
+                    self._ends[key] = self._lifetimes.end(key)
+
+    def remembered(self) -> list[dict[bytes, Any]]:
+        """The tables of what is remembered, to be freed by somebody with more patience than a destructor."""
+        return [self._ends, *filter(None, self._changed)]
 
     def _parts(self) -> Iterator[Part]:
+        deadlines = self._lifetimes.deadlines
         for number, shard in enumerate(self._shards):
-            self._read = number + 1
-            yield self._part(shard.copy(), self.changed.pop(number, None))
+            changed, self._changed[number] = self._changed[number], None
+            if changed or deadlines:
+                yield self._part(shard.copy(), changed or {})
+            elif shard:
+                yield shard.copy(), {}
 
-    def _part(self, values: dict[bytes, bytes], changed: dict[bytes, tuple[bytes | None, End | None]] | None) -> Part:
+    def _part(self, values: dict[bytes, bytes], changed: dict[bytes, bytes | None]) -> Part:
         deadlines, end = self._lifetimes.deadlines, self._lifetimes.end
-        ends = {key: end(key) for key in values if key in deadlines} if deadlines and values else {}
-        if changed is not None:
-            for key, (value, ending) in changed.items():
-                values.pop(key, None)
-                ends.pop(key, None)
-                if value is not None:
-                    values[key] = value
-                if ending is not None:
-                    ends[key] = ending
+        ends = {key: end(key) for key in values if key in deadlines} if deadlines else {}
+        for key, value in changed.items():
+            values.pop(key, None)
+            ends.pop(key, None)
+            if value is not None:
+                values[key] = value
+                if key in self._ends:
+                    ends[key] = self._ends.pop(key)
         for key in [key for key, ending in ends.items() if ending.deadline_ms <= self._now_ms]:
             del values[key], ends[key]
-        return Part(values, ends)
+        return values, ends

@@ -127,7 +127,7 @@ class Keyspace:
 
     def _drop(self) -> None:
         """Nothing changes the tables any more, so images of them need not be told of anything."""
-        remembered = (table for image in self._images for table in image.changed.values())
+        remembered = (table for image in self._images for table in image.remembered())
         self._rubbish.add([*self.shards, *self.lifetimes.tables(), *remembered], self._images)
         self._images = []
 
@@ -153,7 +153,7 @@ class Keyspace:
             if image.wanted:
                 image.before_change(keys)
             else:
-                self._rubbish.add(image.changed.values())
+                self._rubbish.add(image.remembered())
         self._images = [image for image in self._images if image.wanted]
 
     def scan(self, position: int, count: int) -> tuple[int, list[bytes]]:

@@ -101,7 +101,7 @@ def dbsize(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
 def keys(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> "Result | LongAnswer":
     """``KEYS pattern``. The keys are those of the moment of the call, however long matching them takes."""
     _, pattern = query
-    answer = _matching((list(part.values) for part in data.image()), pattern)
+    answer = _matching((list(values) for values, _ in data.image()), pattern)
     return answer if len(data) > _STEP else drained(answer)
 
 

@@ -23,8 +23,8 @@ PIECE_BYTES: Final = 1 << 16
 """A piece is no larger, unless a single value is."""
 _KEYS_PER_PIECE: Final = 1000
 """About 0.3 ms."""
-_VERSIONS_PER_PIECE: Final = 4096
-"""About 0.3 ms, and 56 KiB at most."""
+_VERSIONS_PER_PIECE: Final = 2048
+"""About 0.2 ms, and 28 KiB at most."""
 _KEY_BYTES: Final = 10
 _END_BYTES: Final = 24
 """What msgpack adds at most to a key and its value, and to a key and its end."""
