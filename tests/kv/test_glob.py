@@ -104,13 +104,13 @@ def test_examples(pattern: bytes, key: bytes, expected: bool) -> None:
 
 def test_no_pattern_makes_it_slow() -> None:
     match = matcher(b"*a" * 30 + b"b")
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not match(b"a" * 2000)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize("unit", [b"?", b"a", b"a*", b"[^x]", b"[\x00-\xfe]", b"[\x00-\xfe]*"])
 def test_the_longest_pattern_is_translated_in_no_time(unit: bytes) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     matcher(unit * (MAX_PATTERN_BYTES // len(unit)))
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
