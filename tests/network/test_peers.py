@@ -41,7 +41,10 @@ class Deaf(TcpNetwork):
     async def dial(self, host, port, protocol_factory):
         self.dialled.append(f"{host}:{port}")
         if self.dialled[-1] in self.deaf:
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.05)
         return await super().dial(host, port, protocol_factory)
 
 
@@ -87,8 +90,8 @@ def test_a_peer_that_is_dropped_gets_what_was_sent_and_is_heard_of_no_more(play)
         async with Replica(hello_of(A), addresses) as a, Replica(hello_of(B), addresses) as b:
             await both_ways(a, b)
             a.examine = lambda hello: silent
-            for number in range(500):
-                a.links.send(B, [ack(number)])
+            for _ in range(10):  # more than a socket takes at once
+                a.links.send(B, [SnapshotChunk(Index(1), Term(1), 1, 0, bytes(1_000_000))])
             b.links.send(A, [ack(1)])
             before = list(a.log)
             a.links.set_peers(only(addresses, A))
@@ -97,7 +100,7 @@ def test_a_peer_that_is_dropped_gets_what_was_sent_and_is_heard_of_no_more(play)
             assert a.links.version(B) == 0
             assert not a.links.send(B, [ack(1)])
             a.links.probe(B)
-            await eventually(lambda: len(b.inbox) == 500)
+            await eventually(lambda: len(b.inbox) == 10)
             await eventually(lambda: b.count("disconnected", A) and b.refusals)
             assert (a.log, a.inbox, a.refusals) == (before, [], [])
 
@@ -202,7 +205,7 @@ def test_a_peer_whose_address_changes_while_it_is_connected_is_dialled_there(pla
     play(scenario)
 
 
-def test_a_peer_whose_address_changes_while_it_is_dialled_is_dialled_there(play, complaints):
+def test_a_peer_whose_address_changes_while_it_is_dialled_is_dialled_there(play, caplog):
     async def scenario():
         addresses = addresses_of(A, B)
         old = f"127.0.0.1:{free_port()}"
@@ -215,7 +218,7 @@ def test_a_peer_whose_address_changes_while_it_is_dialled_is_dialled_there(play,
             a.links.set_peers(addresses)
             await eventually(lambda: a.links.is_connected(B))
             assert network.dialled == [old, addresses[B]]
-            assert complaints() == []
+            assert not caplog.messages, "nobody has failed to answer at the new address"
 
     play(scenario)
 
@@ -278,6 +281,7 @@ def test_a_guest_without_a_link_is_let_go(play):
             assert len(network.dialled) == dials
             async with Replica(hello_of(C, 2), addresses) as c:
                 await both_ways(a, c)
+        assert a.links._look.cancelled()
 
     play(scenario)
 
