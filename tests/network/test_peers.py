@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from oarlock.core.messages import InstallSnapshot
 from oarlock.network.address import InvalidAddress
 from oarlock.network.guests import Guests
 from oarlock.network.limits import Limits
@@ -17,7 +18,7 @@ from oarlock.network.messages import (
     spoken,
 )
 from oarlock.network.transport import TcpNetwork
-from oarlock.types import Index, ReplicaId, Term
+from oarlock.types import Beat, Index, ReplicaId, Term
 
 from .world import A, B, C, Middlebox, Replica, Stranger, ack, addresses_of, both_ways, eventually, free_port, hello_of
 
@@ -25,6 +26,7 @@ SOON = Limits(guest_look_s=0.05)
 PATIENT = Limits(handshake_s=60, first_backoff_s=60, longest_backoff_s=60)
 """Nothing that a test of these waits for may need a timeout or a back-off."""
 NEWS = [
+    InstallSnapshot(Term(3), Beat(9), Index(7), Term(3), 1234),
     SnapshotRequest(Index(7), Term(3), 0, 10),
     SnapshotChunk(Index(7), Term(3), 20, 0, b"0123456789"),
     SnapshotGone(Index(7), Term(3)),

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from oarlock.core.messages import CoreMessage
+from oarlock.core.messages import CoreMessage, InstallSnapshot
 from oarlock.types import Boot, Index, ReplicaId, Slice, Term
 
 PROTOCOL_VERSION = 2
@@ -108,7 +108,7 @@ NodeMessage: TypeAlias = (
 PeerMessage: TypeAlias = CoreMessage | NodeMessage
 """All that a frame of an established link may hold."""
 
-SINCE_VERSION: dict[type, int] = {SnapshotRequest: 2, SnapshotChunk: 2, SnapshotGone: 2}
+SINCE_VERSION: dict[type, int] = {InstallSnapshot: 2, SnapshotRequest: 2, SnapshotChunk: 2, SnapshotGone: 2}
 """The protocol version that brought a message; those that are not here were there from the first."""
 
 
