@@ -8,6 +8,7 @@ from mutants.bugs import (
     core_membership,
     core_reads,
     core_replication,
+    core_snapshots,
     durability,
     elections,
     keyvalue,
@@ -18,7 +19,7 @@ from mutants.bugs import (
     writes,
 )
 
-_CORE = (core_elections, core_failover, core_replication, core_following, core_reads, core_membership)
+_CORE = (core_elections, core_failover, core_replication, core_following, core_reads, core_membership, core_snapshots)
 _ALL = (elections, replication, durability, reads, writes, node, keyvalue, network, *_CORE)
 
 BUGS: list[Bug] = [bug for group in _ALL for bug in group.BUGS]

@@ -77,7 +77,8 @@ class RandomRun:
             self.wake: 0.6 * self.trouble,
             self.snapshot: 3,
             self.compact: 3,
-            self.install: 4,
+            self.forget: 2,
+            self.install: 8,
             self.restore: 4,
             self.calm: 1.5,
         }
@@ -211,6 +212,13 @@ class RandomRun:
             assert replica.raft.snapshot
             through = replica.raft.snapshot.index
             self.say(f"compact {replica.id} to {through if self.rng.random() < 0.7 else self.rng.randint(0, through)}")
+
+    def forget(self) -> None:
+        """A leader keeps a snapshot and nothing else, just when somebody may lack some of it."""
+        leader = self.c.leader
+        if leader and not self.c[leader].restoring:
+            self.say(f"snapshot {leader}")
+            self.say(f"compact {leader} to {self.c[leader].raft.applied_index}")
 
     def install(self) -> None:
         for number in self.ids:

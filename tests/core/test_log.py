@@ -1,4 +1,4 @@
-"""The log in memory: matching, truncating, hints, durability."""
+"""The log in memory: matching, truncating, hints, durability, its base."""
 
 import random
 
@@ -8,7 +8,7 @@ from oarlock.core.invariants import LOG_IS_CONTIGUOUS
 from oarlock.core.log import Log, Mark
 from oarlock.errors import InvariantViolated
 from oarlock.testing.script.replica import past_entry
-from oarlock.types import Entry, EntryKind, Index, Term
+from oarlock.types import Configuration, Entry, EntryKind, Index, SnapshotPoint, Term
 
 
 def log(*terms: int, base: tuple[int, int] = (0, 0)) -> Log:
@@ -125,3 +125,54 @@ def test_hints_never_skip_the_point_of_agreement_and_always_make_progress() -> N
             prev = agreed
         assert prev == len(shared) or follower.term_at(prev) == leader.term_at(prev)
         assert prev >= len(shared), "nothing that agrees is sent again"
+
+
+def timed(*times_ms: int) -> Log:
+    entries = [Entry(Index(n), Term(n), EntryKind.BATCH, time_ms, b"") for n, time_ms in enumerate(times_ms, 1)]
+    return Log(Index(0), Term(0), entries)
+
+
+def test_compaction_moves_the_base_and_changes_nothing_else() -> None:
+    some = timed(10, 20, 30, 40)
+    some.compact(Index(2))
+    assert (some.base_index, some.base_term, some.base_time_ms) == (2, 2, 20)
+    assert (some.last_index, some.last_term, some.last_time_ms, some.durable_index, some.epoch) == (4, 4, 40, 4, 0)
+    assert [some.term_at(Index(n)) for n in range(1, 6)] == [None, 2, 3, 4, None]
+    assert [some.time_at(Index(n)) for n in range(2, 5)] == [20, 30, 40]
+    assert [entry.index for entry in some.between(1, 9)] == [3, 4]
+    assert some.between(1, 2) == []
+    some.compact(Index(1))
+    assert some.base_index == 2, "what is gone is gone"
+
+
+def test_log_time_of_a_log_that_is_all_base() -> None:
+    some = timed(10, 20)
+    some.compact(Index(2))
+    assert (some.last_time_ms, some.time_at(Index(2))) == (20, 20)
+    some.append([Entry(Index(3), Term(3), EntryKind.BATCH, 30, b"")])
+    some.truncate_from(Index(3))
+    assert some.last_time_ms == 20
+    assert Log(Index(2), Term(2), (), 20).last_time_ms == 20
+
+
+def test_a_reset_begins_after_the_point_and_is_handed_out_once() -> None:
+    some = log(1, 1, 1)
+    old = mark(some)
+    some.reset(SnapshotPoint(Index(7), Term(3), 70, Configuration((), ())))
+    assert (some.base_index, some.base_term, some.last_index, some.last_term, some.last_time_ms) == (7, 3, 7, 3, 70)
+    assert some.durable_index == 0
+    some.append([past_entry(8, 3)])
+    assert some.take_unpersisted_reset() == (7, 3)
+    assert [entry.index for entry in some.take_unpersisted()] == [8]
+    assert some.take_unpersisted_reset() is None
+    some.made_durable(old)
+    assert some.durable_index == 0
+    some.made_durable(mark(some))
+    assert some.durable_index == 8
+
+
+def test_a_hint_below_the_base_says_only_that_it_is_not_here() -> None:
+    some = log(3, 3, base=(5, 2))
+    assert some.agreement_hint(Index(7), Term(2)) == 5
+    assert some.agreement_hint(Index(6), Term(1)) == 4, "the base's own term is too great"
+    assert some.agreement_hint(Index(3), Term(1)) == 3
