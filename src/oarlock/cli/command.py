@@ -13,11 +13,21 @@ EXIT_CANNOT_START = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = {
+    "add": "add",
+    "backup": "backup",
     "check": "check_history",
     "init": "init",
     "local": "local",
+    "members": "members",
+    "move": "move",
+    "rejoin": "rejoin",
+    "remove": "remove",
+    "replace": "replace",
     "serve": "serve",
     "simulate": "simulate",
+    "snapshot": "snapshot",
+    "status": "status",
+    "transfer": "transfer",
 }
 """Each stands in the module of its name, under this one."""
 
@@ -49,6 +59,9 @@ def oarlock() -> None:
         oarlock init --data-dir /var/lib/oarlock --id 1 \\
             --members 1=10.0.0.1:7401,2=10.0.0.2:7401,3=10.0.0.3:7401
         oarlock serve --data-dir /var/lib/oarlock
+    \b
+    To look after it, from anywhere:
+        oarlock status --at 10.0.0.1:8401
 
     Any replica serves any request. A write is acknowledged once a majority has it on disk.
     """

@@ -40,7 +40,7 @@ from oarlock.cli import parameters
     metavar="HOST:PORT",
     default="127.0.0.1:8401",
     show_default=True,
-    help="Where to listen for HTTP clients (only /health for now).",
+    help="Where to listen for HTTP: /health, and what `oarlock status` and its like ask for.",
 )
 def serve(data_dir: Path, raft: str | None, redis: str, http: str) -> NoReturn:
     """Run one replica of a cluster. Its directory must have been made by `oarlock init`.

@@ -315,6 +315,15 @@ async def _log_is_new(disk: Disk, directory: str) -> bool:
     return all(name in (first, first + TEMPORARY_SUFFIX) for name in await disk.list(f"{directory}/{LOG_NAME}"))
 
 
+async def holds_nothing(disk: Disk, directory: str) -> bool:
+    """Whether there is no such directory, or nothing in it that counts."""
+    try:
+        names = await disk.list(directory)
+    except FileNotFoundError:
+        return True
+    return await _only_remains(disk, directory, names)
+
+
 async def waits_to_join(disk: Disk, directory: str) -> bool:
     """Whether the directory was initialised to join a cluster and its replica has never started: it has promised
     nothing yet, and what was begun with it can be begun again."""
