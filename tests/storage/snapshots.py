@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from oarlock.storage.disk import Disk
 from oarlock.storage.snapshot import SnapshotFile, SnapshotHeader, SnapshotWriter
 from oarlock.storage.snapshots import SnapshotStore, StoredSnapshot
 from oarlock.testing.memory_disk import MemoryDisk
@@ -26,7 +27,7 @@ async def open_store(disk: MemoryDisk, cluster_id: str = CLUSTER) -> SnapshotSto
 
 
 async def take(
-    disk: MemoryDisk, store: SnapshotStore, header: SnapshotHeader, pieces: Sequence[bytes] = PIECES
+    disk: Disk, store: SnapshotStore, header: SnapshotHeader, pieces: Sequence[bytes] = PIECES
 ) -> StoredSnapshot:
     """Take a snapshot as a node does."""
     writer = await SnapshotWriter.create(disk, store.path_for(header.point), header)
@@ -35,7 +36,7 @@ async def take(
     return await store.added(header, await writer.finish())
 
 
-async def pieces_of(disk: MemoryDisk, path: str) -> list[bytes]:
+async def pieces_of(disk: Disk, path: str) -> list[bytes]:
     file = await SnapshotFile.open(disk, path)
     try:
         return [piece async for piece in file.pieces()]

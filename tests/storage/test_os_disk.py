@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -15,8 +16,11 @@ from oarlock.errors import DirectoryInUse, ReplicaFailed
 from oarlock.storage.disk import SECTOR_BYTES
 from oarlock.storage.identity import initialise, load_identity, take_lock
 from oarlock.storage.os_disk import OsDisk
-from oarlock.types import ReplicaId, Term
+from oarlock.storage.snapshot import SnapshotFile
+from oarlock.storage.snapshots import SnapshotStore
+from oarlock.types import Index, ReplicaId, Term
 from tests.storage.replica import MEMBERS, entries, open_log
+from tests.storage.snapshots import header_at, pieces_of, take
 
 
 async def test_a_log_on_a_real_disk_survives_restarts(tmp_path: Path) -> None:
@@ -39,6 +43,38 @@ async def test_a_log_on_a_real_disk_survives_restarts(tmp_path: Path) -> None:
         lock.release()
     assert len(list((tmp_path / "deep" / "data" / "wal").glob("*.wal"))) > 3
     disk.close()
+
+
+async def test_snapshots_on_a_real_disk_let_the_log_go(tmp_path: Path) -> None:
+    disk, directory = OsDisk(), str(tmp_path / "data")
+    identity = await initialise(
+        disk, directory, replica=ReplicaId(2), members=MEMBERS, cluster_name="real", incarnation=99
+    )
+    pieces = [Random(1).randbytes(size) for size in (100, 70_000, 3_000_000)]
+    wal, _ = await open_log(disk, directory, identity, 64 * SECTOR_BYTES)
+    store = await SnapshotStore.open(disk, directory, identity.cluster_id)
+    for index in range(1, 201):
+        await wal.append(Term(1), ReplicaId(2), entries(index, index, payload=b"x" * 6000))
+        if index % 60 == 0:
+            await take(disk, store, header_at(index, cluster_id=identity.cluster_id), pieces)
+            wal.release(store.log_needed_after)
+    await wal.close()
+    assert len(list((tmp_path / "data" / "wal").glob("*.wal"))) < 10
+
+    _, state = await open_log(disk, directory, identity, 64 * SECTOR_BYTES)
+    assert state.snapshot == header_at(180, cluster_id=identity.cluster_id)
+    assert 0 < state.base_index <= 121
+    assert state.entries == entries(state.base_index + 1, 200, payload=b"x" * 6000)
+    assert await pieces_of(disk, state.snapshot_path) == pieces
+
+    file = await SnapshotFile.open(disk, state.snapshot_path, identity.cluster_id)
+    elsewhere = await SnapshotStore.open(disk, str(tmp_path / "elsewhere"), identity.cluster_id)
+    receiving = await elsewhere.receive(file.size_bytes)
+    while part := await file.read_at(receiving.received_bytes, 256 * 1024):
+        await receiving.write(receiving.received_bytes, part)
+    await file.close()
+    received = await receiving.finish(Index(180), Term(1))
+    assert await pieces_of(disk, received.path) == pieces
 
 
 async def test_the_lock_excludes_other_processes_and_is_not_inherited(tmp_path: Path) -> None:
