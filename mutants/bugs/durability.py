@@ -232,4 +232,66 @@ BUGS = (
         edits=(Edit("storage.recovery", "boot=Boot(newest.boot + 1)", "boot=Boot(newest.boot)"),),
         tries=("process",),
     ),
+    Bug(
+        name="released-too-far",
+        rule="The log on disk reaches back to what is not released.",
+        edits=(Edit("storage.wal", "self._released + 1)", "self._released + 9)"),),
+        tests=("tests/storage/test_compaction.py",),
+    ),
+    Bug(
+        name="reset-for-a-while",
+        rule="A log that was replaced by a snapshot does without the segments before.",
+        edits=(Edit("storage.wal", "            oldest=number,\n", "            oldest=self._oldest_needed(),\n"),),
+        tests=("tests/storage/test_compaction.py",),
+    ),
+    Bug(
+        name="recovery-forgets-the-oldest",
+        rule="A segment of recovery, too, says how far back the log reaches.",
+        edits=(Edit("storage.recovery", "oldest=segments[0].number if segments else number", "oldest=None"),),
+        tests=("tests/storage/test_compaction.py",),
+    ),
+    Bug(
+        name="log-behind-its-snapshot",
+        rule="A log that ends before the snapshot counts for nothing.",
+        edits=(Edit("storage.recovery", "    if not footing.log_counts:\n", "    if False:\n"),),
+        tests=("tests/storage/test_compaction.py",),
+    ),
+    Bug(
+        name="another-entry-at-the-snapshot",
+        rule="A log with another entry in the snapshot's place counts for nothing.",
+        edits=(Edit("storage.base", " or entries[place].term != point.term", ""),),
+        tests=("tests/storage/test_compaction.py",),
+    ),
+    Bug(
+        name="gap-behind-the-snapshot",
+        rule="A replica whose entries are missing between snapshot and log does not start.",
+        edits=(Edit("storage.base", "if first_index > reached + 1:", "if False:"),),
+        tests=("tests/storage/test_compaction.py",),
+    ),
+    Bug(
+        name="damaged-snapshot-counts",
+        rule="A start reads all of a snapshot before it counts.",
+        edits=(
+            Edit("storage.snapshots", "                await self._verify(newest.path)\n", "                pass\n"),
+        ),
+        tests=("tests/storage/test_snapshots.py",),
+    ),
+    Bug(
+        name="one-snapshot-kept",
+        rule="A damaged snapshot has another behind it.",
+        edits=(Edit("storage.snapshots", "if place < KEPT or", "if place < 1 or"),),
+        tests=("tests/storage/test_snapshots.py",),
+    ),
+    Bug(
+        name="snapshot-named-before-it-is-durable",
+        rule="A snapshot gets its name once all of it is durable.",
+        edits=(Edit("storage.whole_file", "            await self._file.sync()\n", ""),),
+        tests=("tests/storage/test_snapshot.py",),
+    ),
+    Bug(
+        name="pieces-change-places",
+        rule="A piece of a snapshot passes in no other place.",
+        edits=(Edit("storage.snapshot", "_SALT.pack(header_crc, number)", "_SALT.pack(header_crc, 0)"),),
+        tests=("tests/storage/test_snapshot.py",),
+    ),
 )
