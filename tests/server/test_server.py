@@ -9,6 +9,7 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 import uvloop
+from msgspec.structs import replace
 
 from oarlock.errors import OutcomeUnknown, StartupError, Unavailable
 from oarlock.server import listening
@@ -16,7 +17,7 @@ from oarlock.server.redis import RedisServer, connection, server
 from oarlock.server.redis.server import MOST_CLIENTS
 from oarlock.state_machine import Position
 from oarlock.types import MAX_COMMAND_BYTES, Index
-from tests.server.fake_replica import FakeReplica
+from tests.server.fake_replica import STATUS, FakeReplica
 from tests.server.test_connection import command
 from tests.server.test_protocol import array
 
@@ -91,8 +92,13 @@ def test_a_real_client(protocol: int, loop: Callable[[], asyncio.AbstractEventLo
             assert await client.delete("a", "x") == 1
             assert await client.dbsize() == 1
             assert await client.config_get("save") == {"save": ""}
+            roles = ("voter", "voter", "voter", "joining", "learner", "joining")
+            members = [replace(STATUS.members[0], replica_id=n, role=role) for n, role in enumerate(roles, 1)]
+            scene.replica.become(joint=True, members=tuple(members))
             raft = await client.info("raft")
             assert (raft["role"], raft["term"], raft["voters"]) == ("leader", 7, [1, 2, 3])
+            assert (raft["learners"], raft["joining"], raft["joint"]) == (5, [4, 6], 1)
+            assert (raft["snapshot_index"], raft["log_bytes"], raft["disk_latency_ms"]) == (5, 100, 2)
             assert (await client.info())["db0"] == {"keys": 1, "expires": 0, "avg_ttl": 0}
             with pytest.raises(redis.exceptions.ResponseError, match="not an integer"):
                 await client.execute_command("INCRBY", "b", "x")

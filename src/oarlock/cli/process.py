@@ -18,7 +18,7 @@ import msgspec
 from oarlock.cli.log import log_to_stderr
 from oarlock.errors import ReplicaFailed, ReplicaRefused, ReplicaRemoved
 from oarlock.kv import KeyValue
-from oarlock.network.address import parse_address
+from oarlock.network.address import format_address, parse_address
 from oarlock.node.api import Operations
 from oarlock.node.node import Node
 from oarlock.server.http import HttpServer
@@ -69,8 +69,8 @@ async def run(directory: str, listeners: Listeners) -> int:
             directory,
             machine,
             listen=listeners.raft,
-            redis_address=listeners.redis,
-            http_address=listeners.http,
+            redis_address=as_told(listeners.redis, identity.address),
+            http_address=as_told(listeners.http, identity.address),
             disk=disk,
         )
     )
@@ -92,6 +92,12 @@ async def run(directory: str, listeners: Listeners) -> int:
         return exit_status(node.failed.result())
     log.info("stopped")
     return EXIT_STOPPED
+
+
+def as_told(listens: str, raft: str) -> str:
+    """The address that the others are told. Who listens everywhere is found where its raft port is."""
+    host, port = parse_address(listens)
+    return format_address(parse_address(raft).host, port) if host in ("0.0.0.0", "::") else listens
 
 
 def exit_status(reason: ReplicaFailed) -> int:

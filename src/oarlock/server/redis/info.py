@@ -75,6 +75,15 @@ def _raft(service: Service) -> Lines:
     yield "applied_index", status.applied_index
     yield "last_index", status.last_index
     yield "voters", ",".join(map(str, status.voters))
+    for field, role in (("learners", "learner"), ("joining", "joining")):
+        yield field, ",".join(str(one.replica_id) for one in status.members if one.role == role)
+    yield "joint", int(status.joint)
+    yield "configuration_index", status.configuration_index
+    yield "durable_index", status.durable_index
+    yield "snapshot_index", status.snapshot_index
+    yield "snapshot_bytes", status.snapshot_bytes
+    yield "log_bytes", status.log_bytes
+    yield "disk_latency_ms", f"{1000 * status.disk_latency_s:.3f}"
 
 
 def _keyspace(service: Service) -> Lines:
