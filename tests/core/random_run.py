@@ -12,7 +12,9 @@ from oarlock.testing.script.cluster import Cluster
 from oarlock.testing.script.network import Envelope
 from oarlock.testing.script.replica import Read
 from oarlock.testing.script.wording import attributes_of
+from oarlock.types import Configuration
 
+MOST_REPLICAS = 8
 LIVENESS_BOUND_S = 15
 """Healed, a cluster has a leader, and everyone everything, within this much virtual time."""
 
@@ -27,17 +29,26 @@ class RandomRun:
         self.player = Player(f"seed {seed}")
         self.begin(seed, voters=rng.choice((1, 2, 3, 3, 3, 4, 5, 5)), learners=rng.choice((0, 0, 1)))
         self.c: Cluster = self.player.steps.cluster
-        self.ids = sorted(self.c.replicas)
-        self.everyone = " ".join(map(str, self.ids))
+        self.changes = rng.random() < 0.5
+        """Whether members change in this run."""
         self.reads: list[Read] = []
         self.loss = rng.choice((0.0, 0.02, 0.1))
         self.trouble = rng.choice((0.2, 0.6, 2.0))
+
+    @property
+    def ids(self) -> list[int]:
+        """All that there ever were."""
+        return sorted(self.c.replicas)
+
+    @property
+    def everyone(self) -> str:
+        return " ".join(map(str, self.ids))
 
     def begin(self, seed: int, voters: int, learners: int) -> None:
         self.say(f"replicas {voters}")
         if learners:
             self.say(f"learners {voters + 1}")
-        elif self.rng.random() < 0.2:
+        if self.rng.random() < 0.2:
             self.say("unformed")
         self.say(f"limit max_append_bytes {self.rng.choice((1, 8, 1024))}")
         self.say(f"limit max_inflight_messages {self.rng.choice((1, 3, 128))}")
@@ -81,6 +92,7 @@ class RandomRun:
             self.install: 8,
             self.restore: 4,
             self.calm: 1.5,
+            self.change_members: 4 if self.changes else 0,
         }
         for action in self.rng.choices(list(actions), list(actions.values()), k=self.steps):
             action()
@@ -237,6 +249,70 @@ class RandomRun:
         self.say(f"run {self.rng.choice((50, 500, 3000))}ms")
         self.say(f"hold fsync {self.everyone}")
 
+    # ── members ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def change_members(self) -> None:
+        """Somebody is added, replaced, removed, moved, or loses its disk; mostly at the leader, and often refused."""
+        leader = self.c.leader
+        if not leader:
+            return
+        configuration = self.c[leader].raft.configuration
+        present = [member.id for member in configuration.members]
+        wish = self.rng.choice(("add", "add", "replace", "replace", "remove", "move", "lose"))
+        if wish in ("add", "replace"):
+            new = self.newcomer()
+            old = self.rng.choice(present)
+            learner = " as learners" if self.rng.random() < 0.2 else ""
+            wanted = f"add {new}{learner}" if wish == "add" else f"replace {old} by {new}"
+        elif wish == "remove":
+            wanted = f"remove {self.rng.choice(present)}"
+        elif wish == "move":
+            wanted = f"move {self.rng.choice(present)} to other{self.rng.randrange(9)}:7000"
+        else:
+            self.lose_disk()
+            return
+        force = ", by force" if self.rng.random() < 0.2 else ""
+        self.player.attempt(f"change {self.rng.choice((leader, leader, self.one()))} {wanted}{force}")
+
+    def newcomer(self) -> int:
+        """One that was started to join and has not been admitted yet, or another one."""
+        named = {member.id for replica in self.c.running() for member in replica.raft.configuration.members}
+        named |= {removed for replica in self.c.running() for removed in replica.raft.configuration.removed}
+        idle = [number for number in self.ids if number not in named]
+        if idle or len(self.ids) >= MOST_REPLICAS:
+            return self.rng.choice(idle or self.ids)
+        number = self.ids[-1] + 1
+        self.say(f"start {number} joining")
+        self.say(f"hold fsync {number}")
+        return number
+
+    def lose_disk(self) -> None:
+        """One at a time, and only where a majority is left of every configuration that may count."""
+        settled = self.settled()
+        if settled is None:
+            return
+        number = self.rng.choice(settled.voters)
+        if len(settled.voters) < 3 or number == self.c.leader:
+            return
+        if self.c[number].running:
+            self.say(f"crash {number}")
+        self.say(f"start {number} joining")
+        self.say(f"hold fsync {number}")
+        self.player.attempt(f"change {self.c.leader} replace {number} by {number}")
+
+    def settled(self) -> Configuration | None:
+        """The one configuration that every member has in force and knows to be committed, if there is one."""
+        leader = self.c.leader
+        if not leader:
+            return None
+        configuration = self.c[leader].raft.configuration
+        for member in configuration.members:
+            raft, replica = self.c[member.id].raft, self.c[member.id]
+            known = raft.configuration == raft.committed_configuration == configuration
+            if not known or replica.incarnation != member.incarnation:
+                return None
+        return configuration if not configuration.outgoing else None
+
     # ── liveness ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def settle_down(self) -> None:
@@ -253,14 +329,25 @@ class RandomRun:
         self.say(f"run {LIVENESS_BOUND_S}s")
         self.say("expect a leader")
         leader = c.leader
-        self.say(f"expect {self.everyone} follow {leader}")
+        for number, replica in c.replicas.items():
+            known = c[leader].raft.configuration.member(replica.id)
+            if known and known.incarnation != replica.incarnation:
+                self.say(f"change {leader} replace {number} by {number}")
+        self.say(f"run {LIVENESS_BOUND_S}s")
+        leader = c.leader
+        configuration = c[leader].raft.configuration
+        if configuration.outgoing or configuration.joining:
+            raise ScenarioFailed(f"a change of the members never ended: {configuration}")
+        members = " ".join(str(member.id) for member in configuration.members)
+        self.say(f"expect {members} follow {leader}")
         self.say(f"propose {leader} last")
         self.say(f"read {leader} last")
         self.say("run 1s")
         self.say("expect read last confirmed")
-        self.say(f"expect {self.everyone} same log")
-        self.say(f"expect {self.everyone} applied {' '.join(p.decode() for p in c[leader].payloads)}")
-        self.say(f"expect {self.everyone} durable {c[leader].raft.log.last_index}")
+        self.say(f"expect {members} same log")
+        self.say(f"expect {members} applied {' '.join(p.decode() for p in c[leader].payloads)}")
+        self.say(f"expect {members} durable {c[leader].raft.log.last_index}")
+        self.say(f"expect {members} voters {' '.join(map(str, configuration.voters))}")
         if c[leader].payloads[-1] != b"last":
             raise ScenarioFailed(f"{leader} has not applied the last proposal")
         self.say("run 5s")  # the longest deadline of a read

@@ -10,6 +10,7 @@ import pytest
 from oarlock.testing import script
 from oarlock.testing.script import ScenarioFailed, play
 from oarlock.testing.script.player import EXPECTATIONS, SETUP, STEPS
+from oarlock.testing.script.steps import CHANGES
 
 SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))
 SETUP_WORDS = SETUP.openings()
@@ -43,6 +44,13 @@ def test_no_phrase_of_the_language_goes_unsaid() -> None:
     assert language - said == {"seed {count}"}
 
 
+def test_no_clause_of_a_change_goes_unsaid() -> None:
+    said = "\n".join(path.read_text(encoding="utf-8") for path in SCENARIOS)
+    clauses = {clause for rest in re.findall(r"change \d+ ([^#\n]+)", said) for clause in rest.strip().split(", ")}
+    for phrase in CHANGES.phrases:
+        assert any(phrase.fit(clause.partition(" because ")[0]) is not None for clause in clauses), phrase.wording
+
+
 def phrases_said(text: str) -> Iterator[str]:
     for line in text.splitlines():
         words = line.partition("#")[0].strip().removeprefix("cannot ")
@@ -69,6 +77,7 @@ def failure_of(text: str) -> str:
     [
         # not in the language
         ("jump 1", "nothing begins with 'jump'; there are: wait, run, timeout"),
+        ("change 1 shrink", "nothing begins with 'shrink'; there are: add, replace, remove, move, by"),
         ("crash", "'crash' fits none of: crash {replica} keeping {count}; crash {replicas}"),
         ("wait 5", "'wait 5' fits none of: wait {time}"),
         ("deliver 1→2 appendix", "there is no message 'appendix'; there are append, ack"),
@@ -91,6 +100,8 @@ def failure_of(text: str) -> str:
         ("expect not sent 1→9 append", "there is no replica 9"),
         ("expect 9 commit 1", "there is no replica 9"),
         ("restart 1", "1 is running"),
+        ("start 2 joining", "2 is running"),
+        ("change 2 add 4", "refused: not the leader; replica 1 is"),
         ("propose 2 y", "refused: not the leader; replica 1 is"),
         ("hand over 2", "2 cannot hand over"),
         ("elect 2", "AssertionError: 2 did not win"),
@@ -105,6 +116,10 @@ def failure_of(text: str) -> str:
         ("expect 2 follows nobody", "2's leader is 1, not 0"),
         ("expect 2 voted for 3", "2's vote is 1, not 3"),
         ("expect 2 voters 1 2", "2's voters is [1, 2, 3], not [1, 2]"),
+        ("expect 2 learners 3", "2's learners is [], not [3]"),
+        ("expect 1 joint", "1's being joint is False, not True"),
+        ("expect 1 removed 2", "1's removed is [], not [2]"),
+        ("expect 1 knows 2 at host9:7000", "the address of 2 that 1 knows is host2:7000, not host9:7000"),
         ("expect 1 log 1", "1's log is [1, 1], not [1]"),
         ("expect 1 3 same log", "3's log, 1's being other, is [1], not [1, 1]"),
         ("expect 1 commit 2", "1's commit index is 1, not 2"),
@@ -125,6 +140,7 @@ def failure_of(text: str) -> str:
         ("expect sent 1→2 append entries none", "no such message is on its way"),
         ("expect not sent 1→2 append entries 2:1", "such a message is on its way"),
         ("cannot propose 1 y", "it was not refused"),
+        ("cannot propose 2 y because it is late", "it was refused: not the leader; replica 1 is"),
     ],
 )
 def test_a_line_that_is_wrong_is_answered_with_its_place_and_a_sentence(line: str, sentence: str) -> None:

@@ -38,10 +38,14 @@ class Checks:
         """By voter, its incarnation, and the term."""
         self.committed: list[Entry] = []
         """Every entry that any replica ever took for committed."""
+        self._committed_in: list[Term] = []
+        """Of each, the term in which that was: a candidate of an earlier term may yet win, by votes that were late."""
         self.terms: dict[ReplicaId, Term] = {}
         self._complete: set[Term] = set()
         self._seen: dict[ReplicaId, tuple[object, ...]] = {}
         self._commits: dict[ReplicaId, Index] = {}
+        self._in_force: dict[ReplicaId, Configuration] = {}
+        """At the end of each replica's last turn: what a leader counts by before it appends another."""
 
     def commit_known_anywhere(self) -> int:
         return len(self.committed)
@@ -50,6 +54,7 @@ class Checks:
         """Its commit index and its undurable log are gone; its durable term and vote are not."""
         self._seen.pop(replica.id, None)
         self._commits[replica.id] = Index(0)
+        self._in_force[replica.id] = replica.raft.configuration
         self.terms[replica.id] = replica.disk.term
 
     def sent(self, sender: ReplicaId, receiver: ReplicaId, message: CoreMessage) -> None:
@@ -94,6 +99,7 @@ class Checks:
                     mine, theirs = raft.log, other.raft.log
                     invariants.LOG_MATCHING.require(mine, theirs)
                     invariants.STATE_MACHINE_SAFETY.require(mine, raft.commit_index, theirs, other.raft.commit_index)
+        self._in_force[replica.id] = raft.configuration
 
     def read_confirmed(self, read: Read, index: Index) -> None:
         assert read.outcome is None, "a read ended twice"
@@ -116,9 +122,12 @@ class Checks:
         assert known is leader, f"{replica.id} leads term {term} a second time"
         if term not in self._complete:
             self._complete.add(term)
-            for entry in self.committed[replica.raft.log.base_index :]:
+            below = replica.raft.log.base_index
+            for entry, committed_in in zip(self.committed[below:], self._committed_in[below:], strict=True):
                 held = entry.index <= replica.raft.log.last_index and replica.raft.log.term_at(entry.index)
-                assert held == entry.term, f"leader {replica.id} of term {term} lacks committed entry {entry}"
+                assert held == entry.term or committed_in >= term, (
+                    f"leader {replica.id} of term {term} lacks committed entry {entry}"
+                )
 
     def _commit_advanced(self, replica: Replica) -> None:
         raft = replica.raft
@@ -131,8 +140,9 @@ class Checks:
         for entry in raft.log.between(before + 1, raft.commit_index):
             if entry.index > len(self.committed):
                 self.committed.append(entry)
+                self._committed_in.append(raft.term)
                 holders = [other.id for other in self.cluster.replicas.values() if other.disk.holds(entry)]
-                assert is_quorum(raft.configuration, holders.__contains__), (
+                assert is_quorum(self._in_force[replica.id], holders.__contains__), (
                     f"{replica.id} took {entry} for committed, but no majority holds it durably"
                 )
             known = self.committed[entry.index - 1]

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from oarlock.core import Change, Config, Raft, ReadConfirmed
-from oarlock.core.messages import CoreMessage
+from oarlock.core.messages import AppendAck, AppendReject, CoreMessage, PreVoteReply, RequestVoteReply
 from oarlock.core.roles import Leader
 from oarlock.testing.script.checks import Checks
 from oarlock.testing.script.errors import CannotBeDone
@@ -19,6 +19,7 @@ from oarlock.testing.script.replica import DurableState, Read, Replica, Snapshot
 from oarlock.types import Boot, Configuration, Index, Member, ReplicaId, Term
 
 FOREVER = 10**9
+PROMISES = (AppendAck, AppendReject, PreVoteReply, RequestVoteReply)
 MAX_TIMERS = 20_000
 """Timers that may end in one ``run``; more can only be a core whose timer ends again and again."""
 
@@ -186,7 +187,7 @@ class Cluster:
         """This message arrives now, before those sent earlier."""
         self.network.on_its_way.remove(envelope)
         receiver = self[envelope.receiver]
-        if receiver.running and self._acquainted(envelope.sender, receiver):
+        if receiver.running and not self._promised_by_another(envelope, receiver):
             receiver.raft.receive(ReplicaId(envelope.sender), envelope.message, self.now)
             self._turn(receiver)
 
@@ -323,13 +324,13 @@ class Cluster:
 
     # ── what a node does ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _acquainted(self, sender: int, receiver: Replica) -> bool:
-        """The handshake: neither has a configuration in which the other has another data directory."""
-        for one, other in ((receiver, self[sender]), (self[sender], receiver)):
-            known = one.raft.configuration.member(other.id)
-            if known and known.incarnation not in (0, other.incarnation):
-                return False
-        return True
+    def _promised_by_another(self, envelope: Envelope, receiver: Replica) -> bool:
+        """What a node keeps from its core: votes and acknowledgements of a replica whose data directory is not the one
+        that the configuration names. What such a replica asks is answered: it may have rejoined without the receiver
+        knowing yet, and lead by now."""
+        known = receiver.raft.configuration.member(ReplicaId(envelope.sender))
+        other_directory = known and known.incarnation not in (0, self[envelope.sender].incarnation)
+        return bool(other_directory) and isinstance(envelope.message, PROMISES)
 
     def _start(self, replica: Replica) -> None:
         replica.boot = Boot(replica.boot + 1)
