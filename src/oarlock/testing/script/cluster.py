@@ -47,6 +47,8 @@ class Cluster:
         members = tuple(Member(number, f"host{number}:7000", 100 + number if formed else 0) for number in ids)
         configuration = Configuration(members, _ids(voters), _ids(outgoing), _ids(learners))
         self.config = config or Config()
+        self.configuration = configuration
+        """The first one."""
         self.now = 0.0
         self.network = Network()
         self.checks = Checks(self)
