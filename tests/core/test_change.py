@@ -149,12 +149,14 @@ def entry(index: int, payload: bytes) -> Entry:
 
 def test_a_configuration_that_cannot_be_read_names_its_entry() -> None:
     with pytest.raises(ReplicaFailed, match="entry 7 of term 2 is a configuration that this version cannot read"):
-        Configurations(THREE, [entry(7, b"\xc1")])
+        Configurations(THREE, [entry(7, b"\xc1")], Index(0))
 
 
 def test_the_committed_configuration_is_that_of_the_commit_index() -> None:
     two = changed(THREE, Change(remove=ids(3)))
     one = changed(two, Change(remove=ids(2)))
-    configurations = Configurations(THREE, [entry(3, encode_configuration(two)), entry(5, encode_configuration(one))])
+    configurations = Configurations(
+        THREE, [entry(3, encode_configuration(two)), entry(5, encode_configuration(one))], Index(0)
+    )
     assert [configurations.at(Index(index)) for index in range(2, 7)] == [THREE, two, two, one, one]
     assert (configurations.current, configurations.index) == (one, 5)
