@@ -99,6 +99,19 @@ def test_a_restored_machine_holds_lifetimes_versions_and_times() -> None:
     assert other.query(b"MGET", b"k", b"never", b"later") == [None, b"2", None]
 
 
+def test_a_key_that_ends_while_a_snapshot_is_taken_is_in_it() -> None:
+    timed = Timed().at(1000)
+    for number in range(5000):
+        timed.apply(b"SET", b"key:%d" % number, b"v", b"PX", b"100", END)
+    before = state(timed.machine)
+    under_way = timed.machine.snapshot()
+    head = [next(under_way)]
+    timed.apply(b"EXPIRE", b"key:4999", b"500", END + b"0")
+    timed.at(1100)
+    assert 0 < sum(map(len, timed.machine._data.shards)) < 5000, "some are removed, and some are only gone"
+    assert state(restore([*head, *under_way])) == before
+
+
 def test_keys_that_are_gone_are_left_out_and_missed_nowhere() -> None:
     timed = Timed().at(1000)
     for number in range(5000):
