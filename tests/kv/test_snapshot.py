@@ -99,6 +99,33 @@ def test_a_restored_machine_holds_lifetimes_versions_and_times() -> None:
     assert other.query(b"MGET", b"k", b"never", b"later") == [None, b"2", None]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        (b"SET", b"k", b"2"), (b"SET", b"k", b"2", b"KEEPTTL"), (b"SET", b"k", b"2", b"PX", b"70", END + b"0"),
+        (b"SETNX", b"k", b"2"), (b"MSET", b"other", b"2", b"k", b"2"), (b"MSETNX", b"new", b"2", b"k", b"2"),
+        (b"CAS", b"k", b"1", b"2"), (b"APPEND", b"k", b"2"), (b"INCRBY", b"k", b"1"), (b"GETSET", b"k", b"2"),
+        (b"GETDEL", b"k"), (b"GETEX", b"k", b"PX", b"70", END + b"0"), (b"EXPIRE", b"k", b"70", END + b"0"),
+        (b"EXPIRE", b"k", b"-1", END), (b"PERSIST", b"k"), (b"DEL", b"other", b"k"), (b"FLUSHALL",),
+        exec_command([], [(b"GET", b"k"), (b"MSET", b"other", b"2", b"k", b"2")]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("before", ["absent", "for ever", "ending", "gone"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_no_change_of_a_key_shows_in_a_snapshot_under_way(command: tuple[bytes, ...], before: str, twice: bool) -> None:
+    timed = Timed()
+    if before != "absent":
+        timed.apply(b"SET", b"k", b"1", *([] if before == "for ever" else [b"PX", b"50", END]))
+    if before == "gone":
+        timed.machine._data.lifetimes.now_ms = 50
+    known = state(timed.machine)
+    under_way = timed.machine.snapshot()
+    timed.apply(*command)
+    if twice:
+        timed.at(60).apply(b"SET", b"k", b"3", b"PX", b"90", END + b"1")
+    assert state(restore(under_way)) == known
+
+
 def test_a_key_that_ends_while_a_snapshot_is_taken_is_in_it() -> None:
     timed = Timed().at(1000)
     for number in range(5000):
@@ -449,7 +476,7 @@ class AsGoodAsHavingAppliedEverything(RuleBasedStateMachine):
         self.under_way: list[UnderWay] = []
         self.listings: list[tuple[Any, list[bytes]]] = []
 
-    @rule(commands=st.lists(WRITE, max_size=6), leap=st.integers(0, 15))
+    @rule(commands=st.lists(WRITE, max_size=12), leap=st.integers(0, 15))
     def apply(self, commands: list[tuple[bytes, ...]], leap: int) -> None:
         self.now_ms += leap
         self.log.append((commands, self.now_ms))
