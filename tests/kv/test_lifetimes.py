@@ -155,6 +155,14 @@ def test_the_same_end_told_later_is_neither_earlier_nor_later() -> None:
     assert timed.apply(b"EXPIRE", b"k", b"85", END, b"LT") == 0
 
 
+def test_a_flush_leaves_log_time_where_it_is() -> None:
+    timed = Timed().at(1000)
+    timed.apply(b"FLUSHALL")
+    timed.now_ms = 0
+    timed.apply(b"SET", b"k", b"v", b"PX", b"50", END)
+    assert timed.machine.next_due_ms == 1050
+
+
 def test_seconds_are_rounded() -> None:
     timed = Timed().at(0)
     timed.apply(b"SET", b"k", b"v", b"PX", b"2499", b"1499")

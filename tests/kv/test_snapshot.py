@@ -225,6 +225,7 @@ def test_what_an_image_still_reads_is_not_freed_before_and_then_not_by_the_image
     head = [next(under_way) for _ in range(20)]
     machine.apply([(b"SET", b"key:%d" % n, b"again") for n in range(5000)], at())
     machine.apply([(b"FLUSHALL",), (b"SET", b"new", b"v")], at())
+    assert not data.is_read, "what it reads changes no more"
     held = len(data._rubbish)
     assert held > 20_000, "what was remembered, too"
     for _ in range(50):
