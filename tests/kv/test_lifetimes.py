@@ -163,6 +163,13 @@ def test_a_flush_leaves_log_time_where_it_is() -> None:
     assert timed.machine.next_due_ms == 1050
 
 
+def test_a_plain_set_after_a_flush_in_the_same_batch_ends_a_lifetime_given_between() -> None:
+    timed = ending(100)
+    flushed = [(b"FLUSHALL",), (b"SET", b"k", b"1", b"PX", b"50", END), (b"SET", b"k", b"2")]
+    timed.machine.apply(flushed, at(1000))
+    assert timed.query(b"PTTL", b"k") == -1
+
+
 def test_seconds_are_rounded() -> None:
     timed = Timed().at(0)
     timed.apply(b"SET", b"k", b"v", b"PX", b"2499", b"1499")

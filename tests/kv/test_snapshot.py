@@ -5,6 +5,7 @@ import doctest
 import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ import oarlock.state_machine
 from oarlock.kv import OK, KeyValue, keyspace, snapshot
 from oarlock.kv.packing import exec_command
 from oarlock.kv.queries import QUERIES
+from oarlock.kv.shards import SHARD_MASK
 from oarlock.kv.snapshot import PIECE_BYTES
 from oarlock.kv.writes import WRITES
 from oarlock.state_machine import Position
@@ -168,6 +170,18 @@ def test_a_scan_inside_a_transaction_stops_at_the_same_place_whatever_has_been_r
     other.machine = restore(timed.machine.snapshot())
     transaction = exec_command([], [(b"SCAN", b"0", b"4", b"*", b""), (b"KEYS", b"*1*")])
     assert timed.apply(*transaction) == other.apply(*transaction)
+
+
+def test_keys_inside_a_transaction_come_in_an_order_that_tells_nothing_of_history() -> None:
+    """Those of one shard: dicts give their keys in the order in which they came, and an image gives others."""
+    keys = [key for key in (b"key:%d" % n for n in range(5000)) if crc32(key) & SHARD_MASK == 7]
+    one, other = Timed(), Timed()
+    for timed, order in ((one, keys), (other, keys[::-1])):
+        for key in order:
+            timed.apply(b"SET", key, b"")
+    transaction = exec_command([], [(b"KEYS", b"*"), (b"SCAN", b"0", b"10000", b"*", b"")])
+    assert len(keys) > 2 and one.query(b"KEYS", b"*") != other.query(b"KEYS", b"*")
+    assert one.apply(*transaction) == other.apply(*transaction)
 
 
 def test_pieces_are_small_unless_a_value_is_not() -> None:
