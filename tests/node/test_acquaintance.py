@@ -46,6 +46,24 @@ def test_52_71_another_incarnation_is_refused_for_good_once_the_cluster_has_form
     assert "incarnation" in FINAL_REFUSALS
 
 
+def test_who_was_taken_back_with_nothing_has_promised_nothing_and_still_keeps_what_it_promises() -> None:
+    memory = Acquaintance()
+    assert code(memory, hello(4, 90)) is None
+    memory.note(PEER, acked(4, 99))
+    again = Configuration(tuple(Member(member.id, "", member.id * 12) for member in FORMED.members), IDS)
+    assert code(memory, hello(0, 0, incarnation=24), again) is None
+    memory.note(PEER, acked(5, 7))
+    assert code(memory, hello(5, 6, incarnation=24), again) == "past"
+    assert code(memory, hello(0, 0, incarnation=22), again) == "incarnation"
+
+
+def test_before_the_cluster_has_formed_another_directory_does_not_take_back_what_was_promised() -> None:
+    memory = Acquaintance()
+    assert code(memory, hello(0, 0), UNFORMED) is None
+    memory.note(PEER, voted(1))
+    assert code(memory, hello(0, 0, incarnation=23), UNFORMED) == "past"
+
+
 def test_who_is_no_member_is_refused_but_may_become_one() -> None:
     assert code(Acquaintance(), hello(0, 0, replica=ReplicaId(3))) == "replica"
     assert "replica" not in FINAL_REFUSALS

@@ -19,6 +19,8 @@ class Acquaintance:
     def __init__(self) -> None:
         self._promised: dict[ReplicaId, tuple[Term, Index]] = {}
         """The latest term a peer promised something in, and the highest index it acknowledged in that term."""
+        self._incarnations: dict[ReplicaId, int] = {}
+        """Whose promises those are: of the directory that a peer was last let in with."""
 
     def note(self, peer: ReplicaId, message: PeerMessage) -> None:
         """Remember a durable promise, if the message is one."""
@@ -53,6 +55,8 @@ class Acquaintance:
                 f"replica {hello.replica} joined this cluster with another data directory; this one was initialised "
                 f"later and must not take its place",
             )
+        if member.incarnation and self._incarnations.get(hello.replica, hello.incarnation) != hello.incarnation:
+            self._promised.pop(hello.replica, None)  # the cluster has taken it back with nothing, on purpose
         term, index = self._promised.get(hello.replica, (Term(0), Index(0)))
         if hello.durable_term < term or (hello.durable_term == term and hello.last_index < index):
             return Refusal(
@@ -61,4 +65,5 @@ class Acquaintance:
                 f"{hello.last_index} in term {hello.durable_term}: its data directory is older than its promises "
                 f"(was it restored from a copy?)",
             )
+        self._incarnations[hello.replica] = hello.incarnation
         return None
