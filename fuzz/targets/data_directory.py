@@ -17,13 +17,13 @@ from fuzz.virtual_loop import finish
 from oarlock.errors import StartupError
 from oarlock.storage import segment as segments
 from oarlock.storage.disk import SECTOR_BYTES
-from oarlock.storage.identity import Identity, decode_identity, encode_identity, load_identity
+from oarlock.storage.identity import Identity, decode_identity, encode_identity, joining_identity, load_identity
 from oarlock.storage.prologue import with_prologue
 from oarlock.storage.recovery import Recovered, recover
 from oarlock.storage.segment import SegmentEnd, encode_header, read_header
 from oarlock.storage.snapshots import SnapshotStore
 from oarlock.testing.memory_disk import MemoryDisk
-from oarlock.types import Entry
+from oarlock.types import Configuration, Entry, Joining, Member, ReplicaId
 
 # ── the header of a segment ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,7 +168,7 @@ def check_identity(data: bytes) -> None:
     try:
         identity = reading()
     except StartupError:
-        assert text != _TEXT or mode & 6 == 2, "an identity without damage is refused"
+        assert text not in (_TEXT, _JOINING_TEXT) or mode & 6 == 2, "an identity without damage is refused"
         return
     assert decode_identity(encode_identity(identity), "identity.json") == identity
 
@@ -192,10 +192,31 @@ def _identities() -> object:
         {"format_version": number, "cluster_id": st.text(max_size=4), "cluster_name": st.text(max_size=4),
          "replica": number, "incarnation": number, "members": members}
     )  # fmt: skip
-    return document.map(lambda one: msgspec.json.encode(one))
+    ids = st.lists(st.integers(-2, 5), max_size=3)
+    known = st.fixed_dictionaries({"address": st.text(max_size=8), "incarnation": number})
+    joining = st.fixed_dictionaries(
+        {"format_version": st.just(2), "cluster_id": st.text(max_size=4), "cluster_name": st.text(max_size=4),
+         "replica": number, "incarnation": number, "voters": ids, "outgoing": ids, "learners": ids, "removed": ids,
+         "members": st.dictionaries(st.integers(-2, 5).map(str), known, max_size=4),
+         "joining": st.dictionaries(st.integers(-2, 5).map(str), number, max_size=2)}
+    )  # fmt: skip
+    return st.one_of(document, joining).map(lambda one: msgspec.json.encode(one))
 
 
 _TEXT = encode_identity(IDENTITY)
+_JOINING_TEXT = encode_identity(
+    joining_identity(
+        ReplicaId(2),
+        cluster_id="c",
+        cluster_name="fuzz",
+        configuration=Configuration(
+            (Member(ReplicaId(1), "a:1", 11), Member(ReplicaId(2), "b:1", 22)),
+            (ReplicaId(1),),
+            learners=(ReplicaId(2),),
+            joining=(Joining(ReplicaId(2)),),
+        ),
+    )
+)
 
 TARGETS = [
     Target(
@@ -213,7 +234,7 @@ TARGETS = [
     ),
     Target(
         name="identity", check=check_identity, max_bytes=2400, controls=1, valid=_identities,
-        seeds=[_TEXT + bytes((mode,)) for mode in (0, 1, 2, 3, 6, 7)]
+        seeds=[text + bytes((mode,)) for text in (_TEXT, _JOINING_TEXT) for mode in (0, 1, 2, 3, 6, 7)]
         + [b'{"a": [[[1]]]}\x01', b'{"format_version": 2}\x01', b"refused for its past\x02"]
         + [b'{"a":' + b"[" * 2000 + b"\0"],
     ),

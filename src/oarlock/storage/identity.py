@@ -124,9 +124,10 @@ def joining_identity(
     ``configuration`` is what the cluster's own becomes with ``replica`` as a learner in it, under its new incarnation.
     """
     member = configuration.member(replica)
-    if member is None or replica not in configuration.learners or not configuration.formed:
-        raise ValueError("only a learner of a cluster that has formed joins it")
-    _check_incarnation(member.incarnation)
+    if member is None or replica not in configuration.learners:
+        raise ValueError("only a learner joins a cluster")
+    for one in configuration.members:
+        _check_incarnation(one.incarnation)  # 0 stands for unknown: the cluster has not formed
     return Identity(
         format_version=JOINING_FORMAT,
         cluster_id=cluster_id,
