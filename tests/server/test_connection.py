@@ -521,6 +521,15 @@ def test_info_answers_without_the_replica() -> None:
             "applied_index": "11",
             "last_index": "13",
             "voters": "1,2,3",
+            "learners": "",
+            "joining": "",
+            "joint": "0",
+            "configuration_index": "2",
+            "durable_index": "13",
+            "snapshot_index": "5",
+            "snapshot_bytes": "1000",
+            "log_bytes": "100",
+            "disk_latency_ms": "2.000",
         }
         everything = await scene.say(command("INFO"))
         assert fields(everything).keys() == fields(await scene.say(command("INFO everything"))).keys()
