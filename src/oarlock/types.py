@@ -23,6 +23,9 @@ Beat = NewType("Beat", int)
 Boot = NewType("Boot", int)
 """How many times a replica has started. Durable before the first handshake of that start."""
 
+FIRST_BOOTS = 1 << 32
+"""Boots of one directory before those of the next under the same id: so they tell whole lives apart, in order."""
+
 NO_REPLICA = ReplicaId(0)
 
 MAX_ENTRY_BYTES = 16 * 1024 * 1024
@@ -82,6 +85,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Where its raft port listens, ``host:port``."""
     incarnation: int = 0
     """Random number of its data directory; 0 while the cluster has not formed and it is unknown."""
+    generation: int = 0
+    """How often this id has rejoined with an empty directory. It stands in front of its boots (:data:`FIRST_BOOTS`)."""
 
 
 class Joining(msgspec.Struct, frozen=True, array_like=True):

@@ -21,17 +21,21 @@ class SlowWal:
 
     def __init__(self) -> None:
         self.appended: list[tuple[int, int, list[tuple[int, int]]]] = []
+        self.bases: list[tuple[int, int] | None] = []
         self.running = 0
         self.error: Exception | None = None
         self._turnstile = asyncio.Semaphore(0)
 
-    async def append(self, term: Term, vote: ReplicaId, entries: Sequence[Entry]) -> None:
+    async def append(
+        self, term: Term, vote: ReplicaId, entries: Sequence[Entry], base: tuple[Index, Term] | None = None
+    ) -> None:
         self.running += 1
         assert self.running == 1, "one write at a time"
         await self._turnstile.acquire()
         self.running -= 1
         if self.error:
             raise self.error
+        self.bases.append(base)
         self.appended.append((term, vote, [(entry.index, entry.term) for entry in entries]))
 
     def let_through(self, count: int = 1) -> None:

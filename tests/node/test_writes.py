@@ -264,3 +264,55 @@ def test_a_replica_that_stops_tells_everyone_what_is_true() -> None:
     assert (origin.told("cut"), origin.told("waits")) == (OutcomeUnknown, ShuttingDown)
     assert issubclass(ShuttingDown, NotExecuted)
     assert (origin.writes.held_bytes, bool(origin.writes)) == (0, False)
+
+
+def snapshot(origin: Origin, term: int, last: tuple[int, int, int] | None) -> None:
+    """The state is replaced by one whose last entry has the term, and whose last slice of ours was of this boot and
+    term, with this number following it."""
+    origins = {ReplicaId(9): (Boot(1), Term(1), 99)}
+    if last is not None:
+        origins[ORIGIN] = (Boot(last[0]), Term(last[1]), last[2])
+    origin.writes.restored(origins, Term(term))
+
+
+def test_what_a_snapshot_holds_was_executed_and_its_results_are_unknown() -> None:
+    origin = Origin()
+    for names in ("ab", "c"):
+        origin.add(*names)
+        origin.cut(3)
+    snapshot(origin, 3, (BOOT, 3, 3))
+    assert [origin.told(name) for name in "abc"] == [OutcomeUnknown, OutcomeUnknown, None]
+    origin.apply(3, 3, "c")  # a later entry of the same term has it
+    assert origin.told("c") == "C"
+    assert (origin.writes.held_bytes, bool(origin.writes)) == (0, False)
+
+
+@pytest.mark.parametrize("last", [None, (BOOT - 1, 3, 9), (BOOT, 2, 9), (BOOT, 3, 1)])
+def test_what_a_snapshot_of_a_later_term_left_out_goes_to_the_next_leader(last: tuple[int, int, int] | None) -> None:
+    origin = Origin()
+    origin.add("a")
+    origin.cut(3)
+    snapshot(origin, 4, last)
+    assert origin.told("a") is None
+    assert origin.cut(4) == (1, ["a"])
+
+
+def test_what_a_snapshot_of_the_same_term_left_out_is_still_undecided() -> None:
+    origin = Origin()
+    origin.add("a")
+    origin.cut(3)
+    snapshot(origin, 3, None)
+    assert origin.told("a") is None
+    assert origin.cut(4) is None
+    origin.apply(3, 1, "a")
+    assert origin.told("a") == "A"
+
+
+def test_a_snapshot_that_holds_one_slice_and_is_of_a_later_term_decides_both() -> None:
+    origin = Origin()
+    for name in "ab":
+        origin.add(name)
+        origin.cut(3)
+    snapshot(origin, 5, (BOOT, 3, 2))
+    assert (origin.told("a"), origin.told("b")) == (OutcomeUnknown, None)
+    assert origin.cut(5) == (1, ["b"])

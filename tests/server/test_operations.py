@@ -63,7 +63,7 @@ def test_members_tells_the_configuration_and_nothing_of_it_is_lost() -> None:
     async def scenario(replica: FakeOperations, server: HttpServer, client: httpx.AsyncClient) -> None:
         replica.members = configuration
         reply = await client.get("/members")
-        assert reply.json()["members"][3] == {**FOUR, "redis": "", "http": ""}
+        assert reply.json()["members"][3] == {**FOUR, "generation": 0, "redis": "", "http": ""}
         assert msgspec.json.decode(reply.content, type=MembersDocument).configuration == configuration
 
     play(scenario)

@@ -139,7 +139,8 @@ class _Draft:
 
     def rejoin(self, member: Member) -> None:
         known = self._known(member.id)
-        if known == member:
+        member = msgspec.structs.replace(member, generation=known.generation + 1)
+        if known.incarnation == member.incarnation and known.address == member.address:
             return
         if known.incarnation == member.incarnation:
             _refuse(f"replica {member.id} has this data directory already, and another address: move it")
@@ -162,7 +163,7 @@ class _Draft:
                 self._joining[joining.id] = Joining(joining.id)
 
     def move(self, replica: ReplicaId, address: str) -> None:
-        self._members[replica] = Member(replica, address, self._known(replica).incarnation)
+        self._members[replica] = msgspec.structs.replace(self._known(replica), address=address)
 
     def promote(self, replica: ReplicaId) -> None:
         joining = self._joining.pop(replica)

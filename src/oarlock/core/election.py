@@ -18,7 +18,7 @@ from oarlock.core.membership import encode_configuration
 from oarlock.core.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 from oarlock.core.quorum import VoteResult
 from oarlock.core.roles import Candidate, Follower, Leader, PreCandidate
-from oarlock.types import NO_REPLICA, Configuration, EntryKind, Index, Member, ReplicaId, Term
+from oarlock.types import NO_REPLICA, Configuration, EntryKind, Index, ReplicaId, Term
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -203,7 +203,8 @@ def _result(raft: Raft, votes: Mapping[ReplicaId, bool]) -> VoteResult:
 
 def _with_incarnations(initial: Configuration, incarnations: Mapping[ReplicaId, int]) -> Configuration:
     members = tuple(
-        Member(member.id, member.address, incarnations.get(member.id, member.incarnation)) for member in initial.members
+        msgspec.structs.replace(member, incarnation=incarnations.get(member.id, member.incarnation))
+        for member in initial.members
     )
     return msgspec.structs.replace(initial, members=members)
 

@@ -328,6 +328,16 @@ class Raft:
         )
 
     @property
+    def handing_over(self) -> bool:
+        """Whether this replica leads, and is giving its leadership to another."""
+        return isinstance(self.role, Leader) and self.role.transfer is not None
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a snapshot that was installed has yet to become the state; until then nothing is applied."""
+        return snapshot.restoring(self)
+
+    @property
     def leader(self) -> ReplicaId:
         """The leader of the current term as far as known, or 0."""
         match self.role:

@@ -46,6 +46,15 @@ def compact(raft: Raft, point: SnapshotPoint, through: Index) -> None:
     raft.configurations.compacted(through)
 
 
+def needed_after(raft: Raft, index: Index) -> Index:
+    """After which index, at most ``index``, the log should stay: a follower that is being sent a snapshot will need
+    what follows it, or it would be sent one after another for ever."""
+    if not isinstance(raft.role, Leader):
+        return index
+    told = [progress.snapshot_told for progress in raft.role.progress.values() if progress.behind(raft.log.base_index)]
+    return min([index, *(one for one in told if one)])
+
+
 # ── leader ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

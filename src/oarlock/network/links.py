@@ -101,6 +101,12 @@ class Links:
             if replica not in addresses and replica not in self._guests:
                 self._part(replica)
 
+    def expel(self, replica: ReplicaId) -> None:
+        """End what there is of links to this replica, guest or peer. If it dials again it is examined again."""
+        if replica in self._peers:
+            self._guests.forget(replica)
+            self._part(replica)
+
     def version(self, peer: ReplicaId) -> int:
         """The protocol version of the outbound link to the peer; 0 while it is down.
 

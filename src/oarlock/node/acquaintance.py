@@ -5,33 +5,57 @@ and acknowledgements) and must not make others under the same name. It is refuse
 of it; a replica whose suffix a new leader replaced is honest and is not.
 """
 
-from oarlock.core.messages import AppendAck, RequestVoteReply
+from oarlock.core.messages import AppendAck, AppendReject, PreVoteReply, RequestVoteReply
 from oarlock.network.messages import Hello, PeerMessage, Refusal
-from oarlock.types import Configuration, Index, ReplicaId, Term
+from oarlock.types import FIRST_BOOTS, Configuration, Index, ReplicaId, Term
 
 FINAL_REFUSALS = ("incarnation", "past", "removed")
 """A replica refused for one of these must stay down: it is not the one that made its promises, or has left for good."""
+
+
+PROMISES = (AppendAck, AppendReject, PreVoteReply, RequestVoteReply)
+"""What counts in somebody's name."""
+NOTHING = (Term(0), Index(0))
 
 
 class Acquaintance:
     """What this process remembers of each peer's durable promises."""
 
     def __init__(self) -> None:
+        self._lives: dict[ReplicaId, int] = {}
+        """The incarnation of each peer that is linked."""
         self._promised: dict[ReplicaId, tuple[Term, Index]] = {}
-        """The latest term a peer promised something in, and the highest index it acknowledged in that term."""
-        self._incarnations: dict[ReplicaId, int] = {}
-        """Whose promises those are: of the directory that a peer was last let in with."""
+        """The latest term it promised something in, and the highest index it acknowledged in that term."""
+        self._promisers: dict[ReplicaId, int] = {}
+        """The incarnation that promised so."""
 
-    def note(self, peer: ReplicaId, message: PeerMessage) -> None:
-        """Remember a durable promise, if the message is one."""
+    def met(self, hello: Hello) -> None:
+        """A peer that was examined is linked."""
+        self._lives[hello.replica] = hello.incarnation
+
+    def counts(self, peer: ReplicaId, message: PeerMessage, configuration: Configuration) -> bool:
+        """Whether the message may count, and be remembered if it is a durable promise. What another incarnation than
+        the member's promises is worth nothing: it may have rejoined by a configuration that is not here yet, and is
+        answered, but its votes and acknowledgements are not those of the member that is known here."""
+        if not isinstance(message, PROMISES):
+            return True
+        member = configuration.member(peer)
+        life = self._lives.get(peer)
+        if member is not None and member.incarnation and life is not None and life != member.incarnation:
+            return False
         if isinstance(message, AppendAck):
             if message.match:
                 self._promise(peer, message.term, message.match)
         elif isinstance(message, RequestVoteReply) and message.granted:
             self._promise(peer, message.term, Index(0))
+        return True
 
     def _promise(self, peer: ReplicaId, term: Term, index: Index) -> None:
-        self._promised[peer] = max(self._promised.get(peer, (Term(0), Index(0))), (term, index))
+        life = self._lives.get(peer, 0)
+        if self._promisers.get(peer, life) != life:
+            del self._promised[peer]  # the cluster has taken it back with nothing, on purpose
+        self._promisers[peer] = life
+        self._promised[peer] = max(self._promised.get(peer, NOTHING), (term, index))
 
     def examine(
         self, hello: Hello, configuration: Configuration, committed: Configuration, commit_index: Index
@@ -50,14 +74,18 @@ class Acquaintance:
                 return None
             return Refusal("replica", f"replica {hello.replica} is not a member of this cluster")
         if member.incarnation and member.incarnation != hello.incarnation:
+            if hello.boot // FIRST_BOOTS > member.generation:  # a later directory than the one that is known here
+                if hello.last_index > commit_index:
+                    return None
+                return Refusal("replica", f"replica {hello.replica} has not rejoined this cluster yet")
             return Refusal(
                 "incarnation",
                 f"replica {hello.replica} joined this cluster with another data directory; this one was initialised "
                 f"later and must not take its place",
             )
-        if member.incarnation and self._incarnations.get(hello.replica, hello.incarnation) != hello.incarnation:
-            self._promised.pop(hello.replica, None)  # the cluster has taken it back with nothing, on purpose
-        term, index = self._promised.get(hello.replica, (Term(0), Index(0)))
+        promiser = self._promisers.get(hello.replica, hello.incarnation)
+        bound = not member.incarnation or promiser == hello.incarnation
+        term, index = self._promised.get(hello.replica, NOTHING) if bound else NOTHING
         if hello.durable_term < term or (hello.durable_term == term and hello.last_index < index):
             return Refusal(
                 "past",
@@ -65,5 +93,4 @@ class Acquaintance:
                 f"{hello.last_index} in term {hello.durable_term}: its data directory is older than its promises "
                 f"(was it restored from a copy?)",
             )
-        self._incarnations[hello.replica] = hello.incarnation
         return None

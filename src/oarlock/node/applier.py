@@ -6,19 +6,22 @@ Whatever the state machine raises is an error of this machine or a bug, never a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from types import GeneratorType
-from typing import Any
+from typing import Any, TypeAlias
 
-from oarlock.errors import NotExecuted, ReplicaFailed
+from oarlock.errors import NotExecuted, OarlockError, ReplicaFailed
 from oarlock.node.api import PlacedQuery, tell
 from oarlock.node.batch import decode_batch
 from oarlock.node.reads import QueryGroup
 from oarlock.node.writes import Writes
 from oarlock.state_machine import Position, StateMachine
-from oarlock.types import Command, Entry, EntryKind, Index, Slice
+from oarlock.types import Boot, Command, Entry, EntryKind, Index, ReplicaId, Slice, Term
+
+Origins: TypeAlias = dict[ReplicaId, tuple[Boot, Term, int]]
+"""For each origin the boot, the term and the number after the last of its slice that was applied last."""
 
 
 class Applier:
@@ -27,6 +30,7 @@ class Applier:
     def __init__(self, machine: StateMachine, writes: Writes) -> None:
         self._machine = machine
         self._writes = writes
+        self.origins: Origins = {}
         self._decoded: dict[Index, tuple[Slice, ...]] = {}
         """Batches that this replica proposed itself and need not decode again."""
         self._long_answers: deque[tuple[list[Any], QueryGroup]] = deque()
@@ -50,6 +54,7 @@ class Applier:
                 for piece in slices:
                     placed = writes.placed_in(piece, entry.term)
                     results = self._apply(piece.commands, at) if not placed else self._weave(piece.commands, placed, at)
+                    self.origins[piece.origin] = (piece.boot, entry.term, piece.first + len(piece.commands))
                     writes.applied(piece, entry.term, results)
             elif entry.kind == EntryKind.CLOCK:
                 self._apply((), Position(entry.index, entry.time_ms))
@@ -67,6 +72,35 @@ class Applier:
                 f"{at.index}: nobody knows which result is whose"
             )
         return results
+
+    @property
+    def can_snapshot(self) -> bool:
+        """Whether the state machine can give an image of its state, and take one."""
+        return hasattr(self._machine, "snapshot") and hasattr(self._machine, "restore")
+
+    def image(self) -> Iterable[bytes]:
+        """The state of this moment, in pieces.
+
+        :raises NotExecuted: the state machine gives none
+        """
+        if not self.can_snapshot:
+            raise NotExecuted("the state machine has no snapshot() and restore()")
+        pieces: Iterable[bytes] = self._machine.snapshot()  # type: ignore[attr-defined]
+        return pieces
+
+    async def restore(self, pieces: AsyncIterator[bytes], origins: Origins, term: Term) -> None:
+        """Replace the state by that of a snapshot, whose last entry is of ``term``. Nothing is applied meanwhile."""
+        if not self.can_snapshot:
+            raise ReplicaFailed("there is a snapshot, but the state machine has no restore()")
+        try:
+            await self._machine.restore(pieces)  # type: ignore[attr-defined]
+        except (OSError, OarlockError):
+            raise
+        except Exception as error:
+            raise ReplicaFailed(f"the state machine failed to take a snapshot: {error!r}") from error
+        self.origins = dict(origins)
+        self._decoded.clear()
+        self._writes.restored(origins, term)
 
     def _weave(self, commands: Sequence[Command], placed: Sequence[PlacedQuery], at: Position) -> list[Any]:
         """Apply commands, and answer each query where it stands among them; the results in that order."""

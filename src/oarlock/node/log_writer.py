@@ -14,6 +14,9 @@ from oarlock.core.ready import Persist
 from oarlock.storage.wal import DurableState, Wal
 from oarlock.types import Entry, Index, ReplicaId, Term
 
+LATENCY_SHARE = 0.1
+"""Of the latest write in the average."""
+
 Outgoing = list[tuple[ReplicaId, CoreMessage]]
 
 
@@ -43,6 +46,8 @@ class LogWriter:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._wal = wal
+        self.latency_s = 0.0
+        """Moving average of what a write takes."""
         self.durable = durable
         """What is on the disk for sure."""
         self._on_durable = on_durable
@@ -76,14 +81,20 @@ class LogWriter:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._gathered:
                 gathered, self._gathered = self._gathered, []
                 messages, self._messages = self._messages, []
                 last = gathered[-1]
+                base = next((persist.base for persist in reversed(gathered) if persist.base is not None), None)
                 entries = _merged(gathered)
-                await self._wal.append(last.term, last.vote, entries)
+                began_s = loop.time()
+                await self._wal.append(last.term, last.vote, entries, base)
+                self.latency_s += LATENCY_SHARE * (loop.time() - began_s - self.latency_s)
                 _, last_index, last_term = self.durable
+                if base is not None:
+                    last_index, last_term = base
                 if entries:
                     last_index, last_term = entries[-1].index, entries[-1].term
                 self.durable = DurablePosition(last.term, last_index, last_term)
@@ -99,6 +110,8 @@ def _merged(persists: list[Persist]) -> list[Entry]:
         return list(persists[0].entries)
     merged: list[Entry] = []
     for persist in persists:
+        if persist.base is not None:
+            merged.clear()  # it replaces the whole log
         if persist.entries:
             if merged and persist.entries[0].index <= merged[-1].index:
                 keep = persist.entries[0].index - merged[0].index

@@ -14,16 +14,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from oarlock.core import Config, Raft, ReadConfirmed, Restored
+import msgspec
+
+from oarlock.core import Change, Config, Raft, ReadConfirmed, Restored
 from oarlock.core.messages import CoreMessage
 from oarlock.core.quorum import VoteResult, count_votes
 from oarlock.core.ready import Persist, ReadRefused
 from oarlock.errors import (
     CommandTooLarge,
     NotExecuted,
+    NotLeader,
     OarlockError,
     OutcomeUnknown,
     Overloaded,
@@ -31,6 +34,7 @@ from oarlock.errors import (
     ReplicaRefused,
     ReplicaRemoved,
     ShuttingDown,
+    Unavailable,
 )
 from oarlock.network.links import Links
 from oarlock.network.messages import (
@@ -43,6 +47,9 @@ from oarlock.network.messages import (
     ReadRequest,
     Refusal,
     SliceExpected,
+    SnapshotChunk,
+    SnapshotGone,
+    SnapshotRequest,
 )
 from oarlock.network.transport import Network, TcpNetwork
 from oarlock.node.acquaintance import FINAL_REFUSALS, Acquaintance
@@ -50,10 +57,13 @@ from oarlock.node.api import MemberStatus, PlacedQuery, Sink, Status
 from oarlock.node.applier import Applier
 from oarlock.node.batch import BATCH_BYTES, encode_batch
 from oarlock.node.clock import Clock, LoopClock
+from oarlock.node.fetching import PART_BYTES, SnapshotFetcher
 from oarlock.node.intake import Intake, command_bytes, is_command, slice_bytes
 from oarlock.node.log_writer import DurablePosition, LogWriter, Outgoing
 from oarlock.node.member_status import member_statuses
 from oarlock.node.reads import QueryGroup, Reads, RemoteRound, Round
+from oarlock.node.serving import SnapshotServer
+from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES, Snapshots, restore
 from oarlock.node.turn_timer import TurnTimer
 from oarlock.node.writes import Group, Writes
 from oarlock.state_machine import StateMachine
@@ -61,9 +71,21 @@ from oarlock.storage.disk import Disk, Lock
 from oarlock.storage.identity import Identity, load_identity, record_refusal, take_lock
 from oarlock.storage.os_disk import OsDisk
 from oarlock.storage.segment import DEFAULT_SEGMENT_BYTES
-from oarlock.storage.snapshots import SnapshotStore
+from oarlock.storage.snapshots import SnapshotStore, StoredSnapshot
 from oarlock.storage.wal import DurableState, Wal
-from oarlock.types import MAX_COMMAND_BYTES, NO_REPLICA, Command, EntryKind, Index, Member, ReplicaId, Slice, Term
+from oarlock.types import (
+    MAX_COMMAND_BYTES,
+    NO_REPLICA,
+    Command,
+    Configuration,
+    EntryKind,
+    Index,
+    Member,
+    ReplicaId,
+    Slice,
+    SnapshotPoint,
+    Term,
+)
 
 log = logging.getLogger("oarlock")
 
@@ -103,16 +125,19 @@ class Node:
         identity: Identity,
         durable: DurableState,
         wal: Wal,
+        snapshots: SnapshotStore,
         disk: Disk,
         directory: str,
         lock: Lock,
-        machine: StateMachine,
+        applier: Applier,
+        writes: Writes,
         network: Network,
         rng: random.Random,
         clock: Clock,
         config: Config,
         redis_address: str,
         http_address: str,
+        snapshot_after_bytes: int,
     ) -> None:
         self._clock = clock
         self._identity = identity
@@ -130,21 +155,31 @@ class Node:
             durable.base_index,
             durable.base_term,
             durable.entries,
+            snapshot=durable.snapshot.point if durable.snapshot is not None else None,
+            base_time_ms=durable.base_time_ms,
         )
         self._raft = Raft(self.id, identity.incarnation, config, restored, rng, clock.monotonic_s())
         self._seen_leadership: tuple[Term, ReplicaId] = (Term(0), NO_REPLICA)
         self._seen_space = True
-        self._writes = Writes(self.id, self._boot)
+        self._writes = writes
         self._reads = Reads()
         self._intake = Intake(Term(0))
-        self._applier = Applier(machine, self._writes)
+        self._applier = applier
         self._writer = LogWriter(wal, DurablePosition.of(durable), self._made_durable, self._fail)
         self._acquaintance = Acquaintance()
         self._hellos: dict[ReplicaId, Hello] = {}
         self._strangers: dict[ReplicaId, bool] = {}
         """Peers that say they are of another cluster."""
-        addresses = {member.id: member.address for member in self._raft.configuration.members}
-        self._links = Links(network, rng, self.id, addresses, self)
+        self._configurations = (self._raft.configuration, self._raft.committed_configuration)
+        self._links = Links(network, rng, self.id, _addresses(self._raft.configuration), self)
+        self._snapshots = Snapshots(
+            disk, snapshots, identity, self._raft, applier, wal, snapshot_after_bytes, self._fail
+        )
+        self._fetcher: SnapshotFetcher[StoredSnapshot] = SnapshotFetcher(
+            self.id, snapshots, self._send_one, self._fetched, self._fail
+        )
+        self._server = SnapshotServer(self._snapshots.open, self._send_one, self._links.backlog_bytes, self._fail)
+        self._restoring: asyncio.Task[None] | None = None
         self._timer = TurnTimer(clock, self._time_passed, config.heartbeat_s / 2, lambda: self._inputs)
 
         self._loop = asyncio.get_running_loop()
@@ -184,12 +219,15 @@ class Node:
         rng: random.Random | None = None,
         clock: Clock | None = None,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+        snapshot_after_bytes: int = DEFAULT_SNAPSHOT_AFTER_BYTES,
     ) -> Node:
         """Start the replica whose initialised data directory this is.
 
-        ``machine`` must be in its initial state: the log is applied to it from the start. ``listen`` is the
-        ``host:port`` for other replicas, by default the member's own address. ``segment_bytes`` is the size of a file
-        of the log, one of which is preallocated ahead.
+        ``machine`` must be in its initial state: the newest snapshot is restored to it, and the log applied. ``listen``
+        is the ``host:port`` for other replicas, by default the member's own address. ``segment_bytes`` is the size of a
+        file of the log, one of which is preallocated ahead. A snapshot is taken whenever ``snapshot_after_bytes`` have
+        been applied since the last one, if the machine gives them
+        (:class:`~oarlock.state_machine.SnapshottingStateMachine`); the log of one that does not grows for ever.
 
         :raises StartupError: with a sentence that says what is wrong and what to do.
         """
@@ -205,20 +243,28 @@ class Node:
         for note in durable.notes:
             log.warning(note)
         try:
+            writes = Writes(identity.replica, durable.boot)
+            applier = Applier(machine, writes)
+            if durable.snapshot is not None:
+                log.info("replica %d restores a snapshot at index %d", identity.replica, durable.snapshot.point.index)
+                await restore(disk, durable.snapshot_path, applier)
             node = cls(
                 identity=identity,
                 durable=durable,
                 wal=wal,
+                snapshots=snapshots,
                 disk=disk,
                 directory=directory,
                 lock=lock,
-                machine=machine,
+                applier=applier,
+                writes=writes,
                 network=network or TcpNetwork(),
                 rng=rng or random.Random(),
                 clock=clock or LoopClock(),
                 config=config or Config(),
                 redis_address=redis_address,
                 http_address=http_address,
+                snapshot_after_bytes=snapshot_after_bytes,
             )
             await node._links.start(listen or node._own_member.address)
         except BaseException:
@@ -291,6 +337,12 @@ class Node:
         await self._links.close()
         try:
             async with asyncio.timeout(DISK_GRACE_S):
+                await self._fetcher.close()
+                await self._server.close()
+                await self._snapshots.close()
+                if self._restoring is not None:
+                    self._restoring.cancel()
+                    await asyncio.wait([self._restoring])
                 if self._refused_task is not None:
                     await asyncio.wait([self._refused_task])
                 await self._writer.close()
@@ -366,6 +418,71 @@ class Node:
         finally:
             del self._authority_futures[future]
 
+    # ── what operators call (oarlock.node.api.Operations) ────────────────────────────────────────────────────
+
+    def configuration(self) -> Configuration:
+        """The configuration in force here."""
+        return self._raft.configuration
+
+    async def change(
+        self, change: Change, *, force: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Configuration:
+        """Change the members; see :class:`oarlock.node.api.Operations`."""
+        if self._stopping:
+            raise ShuttingDown
+        raft, now = self._raft, self._clock.monotonic_s()
+        index = raft.change(change, now, force=force)
+        term = raft.log.term_at(index)
+        self._schedule_turn()
+        await self._until(
+            lambda: raft.commit_index >= index and not raft.committed_configuration.outgoing, now + timeout_s
+        )
+        if raft.commit_index < index:
+            raise OutcomeUnknown("the change was begun, and it is not known yet whether it will come about")
+        if raft.log.term_at(index) not in (term, None):
+            raise Unavailable("the leadership ended before the change was committed: it was not made")
+        return raft.committed_configuration
+
+    async def transfer(self, target: ReplicaId | None, timeout_s: float = DEFAULT_TIMEOUT_S) -> ReplicaId:
+        """Hand leadership over; see :class:`oarlock.node.api.Operations`."""
+        raft, now = self._raft, self._clock.monotonic_s()
+        if raft.leader != self.id:
+            raise NotLeader(raft.leader or None)
+        if target == self.id:
+            return self.id
+        if not raft.hand_over(now, target):
+            who = f"replica {target}" if target else "no other replica"
+            raise Unavailable(f"{who} could take over now: it takes a voter that answers and is caught up")
+        self._schedule_turn()
+        await self._until(lambda: not raft.handing_over and raft.leader != NO_REPLICA, now + timeout_s)
+        if raft.leader in (NO_REPLICA, self.id):
+            raise Unavailable("nobody took over in time")
+        return raft.leader
+
+    async def take_snapshot(self) -> SnapshotPoint:
+        """Write a snapshot of what is applied now; see :class:`oarlock.node.api.Operations`."""
+        if self._stopping:
+            raise ShuttingDown
+        return await asyncio.shield(self._snapshots.take())
+
+    async def backup(self) -> AsyncIterator[bytes]:
+        """A snapshot file's bytes; see :class:`oarlock.node.api.Operations`."""
+        barrier = _FutureSink(self._loop)
+        self.query((), barrier)
+        await barrier.future
+        applied = self._raft.applied_index
+        point = await self.take_snapshot()
+        while point.index < applied:  # one was under way, of an earlier moment
+            point = await self.take_snapshot()
+        file = await self._snapshots.open(point.index, point.term)
+        if file is None:
+            raise Unavailable("the snapshot made way for a newer one: try again")
+        try:
+            for offset in range(0, file.size_bytes, PART_BYTES):
+                yield await file.read_at(offset, PART_BYTES)
+        finally:
+            await file.close()
+
     # ── what servers call (oarlock.node.api.Replica) ─────────────────────────────────────────────────────────
 
     def submit(
@@ -425,6 +542,7 @@ class Node:
         core = self._raft.status()
         leader_hello = self._hellos.get(core.leader)
         leader_redis = self._redis_address if core.leader == self.id else ""
+        newest = self._snapshots.newest
         leader_http = self._http_address if core.leader == self.id else ""
         return Status(
             replica_id=self.id,
@@ -444,12 +562,12 @@ class Node:
             leader_http=leader_hello.http_address if leader_hello else leader_http,
             members=self._member_statuses(),
             joint=bool(self._raft.configuration.outgoing),
-            configuration_index=Index(0),  # to be filled in, as all that follows but durable_index
+            configuration_index=self._raft.configurations.index,
             durable_index=core.durable_index,
-            log_bytes=0,
-            snapshot_index=Index(0),
-            snapshot_bytes=0,
-            disk_latency_s=0.0,
+            log_bytes=self._snapshots.log_bytes,
+            snapshot_index=newest.header.point.index if newest else Index(0),
+            snapshot_bytes=newest.size_bytes if newest else 0,
+            disk_latency_s=self._writer.latency_s,
         )
 
     def _member_statuses(self) -> tuple[MemberStatus, ...]:
@@ -491,6 +609,7 @@ class Node:
             return
         self._hellos[peer] = hello
         self._strangers.pop(peer, None)
+        self._fetcher.connected(peer)
         try:
             self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
         except Exception as error:
@@ -503,11 +622,13 @@ class Node:
 
     def heard_hello(self, peer: ReplicaId, hello: Hello) -> None:
         """A fresh inbound link of this peer is up: it sends its slices again."""
+        self._acquaintance.met(hello)
         self._hellos[peer] = hello
         self._intake.forget(peer)
 
     def disconnected(self, peer: ReplicaId) -> None:
         """The outbound link is gone."""
+        self._server.disconnected(peer)
         if peer == self._raft.leader:
             self._reads.leader_lost(self._clock.monotonic_s())
         self._schedule_turn()
@@ -521,8 +642,8 @@ class Node:
         try:
             for message in messages:
                 if isinstance(message, CoreMessage):
-                    self._acquaintance.note(peer, message)
-                    self._raft.receive(peer, message, now)
+                    if self._acquaintance.counts(peer, message, self._raft.configuration):
+                        self._raft.receive(peer, message, now)
                 else:
                     self._received_from_node(peer, message, now)
         except Exception as error:
@@ -544,7 +665,8 @@ class Node:
     def refused(self, peer: ReplicaId, refusal: Refusal) -> None:
         """A peer will not have this replica. If that is final, it must not come back as it is."""
         if refusal.code in FINAL_REFUSALS and not self._stopped and self._refused_task is None:
-            self._refused_task = self._loop.create_task(self._stay_down(peer, refusal))
+            because = msgspec.structs.replace(refusal, text=f"replica {peer} refused this one: {refusal.text}")
+            self._refused_task = self._loop.create_task(self._stay_down(because))
         elif refusal.code == "cluster":
             # One peer that says so may itself be the stranger at its address; a majority is right.
             self._strangers[peer] = True
@@ -556,8 +678,8 @@ class Node:
                     )
                 )
 
-    async def _stay_down(self, peer: ReplicaId, refusal: Refusal) -> None:
-        text = f"replica {peer} refused this one: {refusal.text}"
+    async def _stay_down(self, refusal: Refusal) -> None:
+        text = refusal.text
         try:
             await record_refusal(self._disk, self._directory, text)
         except OSError as error:
@@ -576,6 +698,10 @@ class Node:
             case ReadRequest(boot, number):
                 deadline = now + DEFAULT_TIMEOUT_S
                 self._raft.verify_authority(RemoteRound(peer, boot, number), now, deadline, peer=peer)
+            case SnapshotRequest():
+                self._server.received(peer, message)
+            case SnapshotChunk() | SnapshotGone():
+                self._fetcher.received(peer, message)
             case ReadReply(boot, number, index, time_ms):
                 if boot == self._boot:  # else it answers a request of this replica's former life
                     self._reads.request_answered(number, index, now, time_ms)
@@ -600,6 +726,7 @@ class Node:
     def _carry_out(self, now: float) -> None:
         raft, reads = self._raft, self._reads
         self._notice_leadership(now)
+        self._notice_members()
         self._notice_space()
         if raft.leader == self.id:
             self._propose(now)
@@ -622,9 +749,15 @@ class Node:
             self._writer.write(ready.persist, ready.messages_after_persist)
         for peer in ready.probes:
             self._links.probe(peer)
+        # With an older term on disk, a crash would leave what looks like a broken promise: less log in the same term.
+        if ready.fetch is not None and raft.persisted_term == raft.term:
+            self._fetcher.want(ready.fetch.leader, ready.fetch.index, ready.fetch.term)
+        if ready.restore is not None:
+            self._restoring = self._loop.create_task(self._restore(ready.restore))
         if ready.committed:
             self._applier.apply(ready.committed)
             raft.applied(ready.committed[-1].index)
+            self._snapshots.applied(sum(len(entry.payload) for entry in ready.committed))
         while (round_ := reads.take_applied(raft.applied_index)) is not None:
             self._applier.answer(round_.groups, raft.applied_index, round_.time_ms)
         if self._applier.has_long_answers:
@@ -662,6 +795,22 @@ class Node:
             self._send_undecided(leader)
         else:
             log.info("replica %d knows no leader in term %d", self.id, term)
+
+    def _notice_members(self) -> None:
+        """Have links to those who are members, and to none who have left for good; be none of those."""
+        raft = self._raft
+        known = (raft.configuration, raft.committed_configuration)
+        if known[0] is self._configurations[0] and known[1] is self._configurations[1]:
+            return
+        self._configurations = known
+        # Who is leaving is linked until that is committed: so it may hear of it.
+        self._links.set_peers({**_addresses(known[1]), **_addresses(known[0])})
+        for replica in known[1].removed:
+            self._links.expel(replica)
+        if self.id in known[1].removed and self._refused_task is None:
+            self._refused_task = self._loop.create_task(
+                self._stay_down(Refusal("removed", f"replica {self.id} was removed from its cluster"))
+            )
 
     def _notice_space(self) -> None:
         """Tell the operator, once, that the disk is full, and once that it is not any more."""
@@ -773,6 +922,31 @@ class Node:
         self._raft.persisted(persist.mark, self._clock.monotonic_s())
         self._schedule_turn()
 
+    def _fetched(self, stored: StoredSnapshot) -> None:
+        """A snapshot of another replica's is durable here."""
+        if self._stopped:
+            return
+        self._inputs += 1
+        if self._raft.install(stored.header.point, self._clock.monotonic_s()):
+            log.info("replica %d begins anew with the snapshot at index %d", self.id, stored.header.point.index)
+            self._snapshots.installed()
+        self._schedule_turn()
+
+    async def _restore(self, point: SnapshotPoint) -> None:
+        """Make the snapshot that was installed the state of the machine. Nothing is applied meanwhile."""
+        newest = self._snapshots.newest
+        assert newest is not None and newest.header.point == point, "nothing newer is installed before it is restored"
+        try:
+            await restore(self._disk, newest.path, self._applier)
+            self._raft.applied(point.index)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._schedule_turn()
+
+    def _send_one(self, peer: ReplicaId, message: PeerMessage) -> None:
+        self._links.send(peer, [message])
+
     def _queue(self, peer: ReplicaId, message: PeerMessage) -> None:
         self._outgoing.setdefault(peer, []).append(message)
 
@@ -827,6 +1001,10 @@ class _FutureSink:
     def failed(self, error: OarlockError) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+
+def _addresses(configuration: Configuration) -> dict[ReplicaId, str]:
+    return {member.id: member.address for member in configuration.members}
 
 
 def _call(callback: Callable[[], None]) -> None:

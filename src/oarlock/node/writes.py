@@ -12,7 +12,7 @@ and what a leader took of a stream is a prefix of it (``intake.py``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -167,6 +167,23 @@ class Writes:
                     self._waiting.appendleft(group)
         for group in abandoned:
             self._fail(group, Unavailable("nobody waits for it any more"))
+
+    def restored(self, origins: Mapping[ReplicaId, tuple[Boot, Term, int]], term: Term) -> None:
+        """The state was replaced by that of a snapshot, which tells of each origin's last slice and the last entry's
+        term. What was executed below it has results that nobody here will know; the rest is decided as ever."""
+        boot, last_term, following = origins.get(self._origin, (Boot(0), Term(0), 0))
+        executed: list[Group] = []
+        while (
+            self._undecided
+            and (boot, last_term) == (self._boot, self._term)
+            and self._undecided[0].slice.first < following
+        ):
+            cut = self._undecided.popleft()
+            self._undecided_bytes -= cut.size_bytes
+            executed += cut.groups
+        self.term_applied(term)
+        for group in executed:
+            self._fail(group, OutcomeUnknown("it was executed, but the snapshot that told so holds no results"))
 
     def expire(self, now: float, why_waiting: str) -> None:
         """Report on groups whose deadline has passed: a waiting one was not executed; an undecided one still may be.

@@ -19,7 +19,7 @@ from oarlock.errors import DirectoryInUse, StartupError
 from oarlock.storage.disk import Disk, Lock
 from oarlock.storage.segment import SegmentHeader, encode_header, segment_name
 from oarlock.storage.whole_file import TEMPORARY_SUFFIX, read_whole_file, write_whole_file
-from oarlock.types import NO_REPLICA, Boot, Configuration, Index, Joining, Member, ReplicaId, Term
+from oarlock.types import FIRST_BOOTS, NO_REPLICA, Boot, Configuration, Index, Joining, Member, ReplicaId, Term
 
 INITIAL_FORMAT = 1
 JOINING_FORMAT = 2
@@ -68,6 +68,7 @@ class _InitialDocument(msgspec.Struct):
 class _MemberDocument(msgspec.Struct):
     address: str
     incarnation: int
+    generation: int = 0
 
 
 class _JoiningDocument(msgspec.Struct):
@@ -169,7 +170,10 @@ def _joining_document(identity: Identity) -> _JoiningDocument:
         cluster_name=identity.cluster_name,
         replica=identity.replica,
         incarnation=identity.incarnation,
-        members={member.id: _MemberDocument(member.address, member.incarnation) for member in known.members},
+        members={
+            member.id: _MemberDocument(member.address, member.incarnation, member.generation)
+            for member in known.members
+        },
         voters=known.voters,
         outgoing=known.outgoing,
         learners=known.learners,
@@ -220,7 +224,9 @@ def _read_joining(document: dict[str, Any]) -> Identity:
         cluster_id=known.cluster_id,
         cluster_name=known.cluster_name,
         configuration=Configuration(
-            members=tuple(Member(ReplicaId(id), one.address, one.incarnation) for id, one in known.members.items()),
+            members=tuple(
+                Member(ReplicaId(id), one.address, one.incarnation, one.generation) for id, one in known.members.items()
+            ),
             voters=known.voters,
             outgoing=known.outgoing,
             learners=known.learners,
@@ -286,12 +292,14 @@ async def write_identity(disk: Disk, directory: str, identity: Identity) -> None
 
 def _first_header(identity: Identity) -> SegmentHeader:
     """Of a segment without frames. It is what shows that there is a log, before the first start and ever after."""
+    own = identity.configuration.member(identity.replica)
+    generation = own.generation if own is not None else 0
     return SegmentHeader(
         number=_FIRST_SEGMENT,
         cluster_id=identity.cluster_id,
         replica=identity.replica,
         incarnation=identity.incarnation,
-        boot=Boot(0),
+        boot=Boot(generation * FIRST_BOOTS),
         term=Term(0),
         vote=NO_REPLICA,
         configuration=identity.configuration,

@@ -88,6 +88,7 @@ class MemberDocument(msgspec.Struct, frozen=True):
     id: ReplicaId
     address: str
     incarnation: int
+    generation: int
     redis: str
     http: str
 
@@ -123,7 +124,7 @@ class MembersDocument(msgspec.Struct, frozen=True):
             status.leader_id,
             status.leader_http,
             tuple(
-                MemberDocument(one.id, one.address, one.incarnation, *servers.get(one.id, ("", "")))
+                MemberDocument(one.id, one.address, one.incarnation, one.generation, *servers.get(one.id, ("", "")))
                 for one in configuration.members
             ),
             configuration.voters,
@@ -137,7 +138,7 @@ class MembersDocument(msgspec.Struct, frozen=True):
     def configuration(self) -> Configuration:
         """The configuration that the document was made of."""
         return Configuration(
-            tuple(Member(one.id, one.address, one.incarnation) for one in self.members),
+            tuple(Member(one.id, one.address, one.incarnation, one.generation) for one in self.members),
             self.voters,
             self.outgoing,
             self.learners,
