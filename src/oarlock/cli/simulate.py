@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oarlock.testing.simulation.run import Plan, Verdict
 
 EXIT_FAILED = 1
-PROFILES = ("calm", "network", "process", "storage", "clocks", "mixed")
+PROFILES = ("calm", "network", "process", "storage", "clocks", "members", "mixed")
 
 
 @click.command(short_help="Run simulated clusters under faults, and judge them.")

@@ -207,6 +207,11 @@ class MemoryDisk:
         other.capacity_bytes = self.capacity_bytes
         return other
 
+    def wiped(self) -> Self:
+        """Another, empty disk in its place. This object is dead from now on."""
+        self._off = True
+        return self._new()
+
     def lose_power(self) -> Self:
         """The disk as it is when the power is back. This object is dead from now on."""
         self._off = True

@@ -16,7 +16,8 @@ class Replica:
     def __init__(self) -> None:
         self.id, self.lives = 1, 1
         self.wal = SimpleNamespace(_term=3, _vote=2, _last_index=7, _last_term=3, _appending=False, _failure=None)
-        self.node = SimpleNamespace(_wal=self.wal)
+        self.log = SimpleNamespace(base_index=0)
+        self.node = SimpleNamespace(_wal=self.wal, _raft=SimpleNamespace(log=self.log))
         self.recovered = Recovered()
         self.look()
 
@@ -38,6 +39,14 @@ def test_what_was_synced_may_change_within_a_life_and_be_there_in_the_next() -> 
     replica.look()
     replica.starts_with()
     replica.starts_with()
+
+
+def test_a_log_may_begin_after_a_snapshot_that_had_overtaken_it() -> None:
+    replica = Replica()
+    replica.log.base_index = 9
+    replica.starts_with(_last_index=9)
+    with pytest.raises(InvariantViolated, match="DURABLE_IS_RECOVERED"):
+        replica.starts_with(_last_index=8)
 
 
 @pytest.mark.parametrize("found", LOST, ids=str)

@@ -10,7 +10,8 @@ had ended before it began, and before all that began after it had ended.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import GeneratorType
 from typing import Any
 
@@ -120,15 +121,31 @@ class _Observed:
         self._cursor = 0
         self._index = Index(0)
         self._time_ms = 0
+        self._restored = False
+        """A snapshot has replaced the state since something was applied."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._machine, name)
+        attribute = getattr(self._machine, name)
+        return partial(self._snapshot, attribute) if name == "snapshot" else attribute
 
     def __len__(self) -> int:
         return len(self._machine)  # type: ignore[arg-type]
 
+    def _snapshot(self, snapshot: Callable[[], Iterable[bytes]]) -> Iterable[bytes]:
+        """The state at this index is looked at here, and again wherever the snapshot is restored."""
+        if not self._restored:  # else it is not known here of which index the state is
+            self._history.compare_digest(self._machine, self._index, self._who)
+        return snapshot()
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        await self._machine.restore(pieces)  # type: ignore[attr-defined]
+        self._restored = True
+
     def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
         history, who = self._history, self._who
+        if self._restored:
+            self._restored = False
+            self._catch_up(at)
         if at.index != self._index:
             if at.index < self._index or at.time_ms < self._time_ms:
                 raise Divergence(f"{who} applies {_place(at)} after index {self._index} and {self._time_ms} ms")
@@ -143,6 +160,18 @@ class _Observed:
             history._note(self._cursor, at, command, result, who)
             self._cursor += 1
         return results
+
+    def _catch_up(self, at: Position) -> None:
+        """The state is that of a snapshot, of right before this entry: as if everything up to there had been applied
+        here."""
+        applied = self._history.applied
+        cursor = bisect_left(applied, at.index, key=lambda one: one.at.index)
+        if cursor < self._cursor:
+            raise Divergence(f"{self._who} was given a snapshot that is older than what it had applied")
+        self._cursor = cursor
+        before = applied[cursor - 1].at if cursor else Position(Index(0), 0)
+        self._index, self._time_ms = before.index, before.time_ms
+        self._history.compare_digest(self._machine, self._index, self._who)
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         return self._machine.query(queries, at)

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from oarlock.core.config import Config
-from oarlock.errors import InvariantViolated, ReplicaRefused, StartupError
+from oarlock.errors import InvariantViolated, ReplicaRefused, ReplicaRemoved, StartupError
 from oarlock.state_machine import StateMachine
 from oarlock.testing.simulation.applied import Divergence, History
 from oarlock.testing.simulation.committed import Committed
@@ -22,6 +22,9 @@ from oarlock.testing.simulation.timekeeping import Timekeeping
 from oarlock.testing.simulation.trace import Trace
 from oarlock.types import ReplicaId
 
+SNAPSHOT_AFTER_BYTES = (2 * 1024, 8 * 1024, 32 * 1024)
+"""How much is applied between two snapshots, in different runs: several in most."""
+
 
 class Cluster:
     """Replicas, their network, their clients, and what was seen of them."""
@@ -29,6 +32,7 @@ class Cluster:
     def __init__(self, subject: Subject, replicas: int, random: Random, trace: Trace) -> None:
         self.subject = subject
         self.trace = trace
+        self._random = random
         self.loop = VirtualLoop(Random(random.getrandbits(64)), trace)  # type: ignore[abstract]  # all that is used
         self.wires = Wires(self.loop, Random(random.getrandbits(64)))
         self.record = Record()
@@ -37,18 +41,66 @@ class Cluster:
         self._recovered = Recovered()
         self.violations: list[str] = []
         self.clients: list[Participant] = []
-        self._random = random
-        members = {ReplicaId(id): f"{address(id)}:{RAFT_PORT}" for id in range(1, replicas + 1)}
-        self.hosts = [
-            Host(id, members, self.wires, Random(random.getrandbits(64)), Config(), subject.serve, self)
-            for id in members
-        ]
-        self._committed = Committed(self.hosts)
+        self._members = {ReplicaId(id): f"{address(id)}:{RAFT_PORT}" for id in range(1, replicas + 1)}
+        self._snapshot_after_bytes = random.choice(SNAPSHOT_AFTER_BYTES)
+        self.hosts: list[Host] = []
+        for id in self._members:
+            self._new_host(id)
+        self.departed: list[int] = []
+        """Ids that somebody has asked to be removed."""
+        self.members_change = False
+        """Who is a member changes in this run; then no more than one disk at a time may be of no use."""
+        self._committed = Committed(self.safety.committed)
         self._timekeeping = Timekeeping([host.clock for host in self.hosts])
         self._standings: dict[int, tuple[object, ...]] = {}
         """By replica: what was watched of it last."""
-        self._by_address = {host.address: host for host in self.hosts}
         self.wires.on_frames = self._sent
+
+    def add_host(self) -> Host:
+        """One more machine, with an empty disk."""
+        host = self._new_host(ReplicaId(len(self.hosts) + 1))
+        self._timekeeping.watch(host.clock)
+        return host
+
+    def _new_host(self, id: ReplicaId) -> Host:
+        random = Random(self._random.getrandbits(64))
+        host = Host(
+            id, self._members, self.wires, random, Config(), self.subject.serve, self, self._snapshot_after_bytes
+        )
+        self.hosts.append(host)
+        return host
+
+    def wipe(self, host: Host) -> None:
+        """Its disk is replaced by an empty one."""
+        host.wiped, host.damaged = True, False
+        self._recovered.forget(host)
+
+    def bad_disks(self) -> list[Host]:
+        """The members that could not keep a promise of theirs: of a damaged disk, or of an empty one that has not been
+        filled yet."""
+        leader = self.leader()
+        if leader is not None and leader.node is not None:
+            committed = leader.node._raft.committed_configuration
+            for host in self.hosts:
+                member = committed.member(ReplicaId(host.id))
+                if host.wiped and member and member.incarnation == host.incarnation and host.id in committed.voters:
+                    host.wiped = False
+        known = self._known()
+        return [host for host in self.hosts if (host.damaged or host.wiped) and host.id in known]
+
+    def members(self) -> list[Host]:
+        """The hosts of the replicas that are members by the configuration of the leader, or of whoever knows most."""
+        known = self._known()
+        # A replica that lost its disk is none until it has been let in again.
+        return [host for host in self.hosts if known.get(host.id) in (0, host.incarnation)]
+
+    def _known(self) -> dict[int, int]:
+        """The incarnations of the members, by id."""
+        nodes = [host.node for host in self.hosts if host.node is not None]
+        if not nodes:
+            return {host.id: host.incarnation for host in self.hosts}
+        newest = max(nodes, key=lambda node: (node._raft.leader == node.id, node._raft.term, node._raft.log.last_index))
+        return {member.id: member.incarnation for member in newest._raft.configuration.members}
 
     def start(self, clients: int) -> None:
         """Start every replica, and so many clients."""
@@ -108,13 +160,18 @@ class Cluster:
             self.violated(str(broken))
 
     def _sent(self, path: Path, data: bytes) -> None:
-        sender, receiver = (self._by_address[address] for address in path)
+        sender, receiver = (self._at(address) for address in path)
         try:
             require_durable(sender, ReplicaId(receiver.id), data)
         except InvariantViolated as broken:
             self.violated(str(broken))
 
+    def _at(self, address: str) -> Host:
+        return next(host for host in self.hosts if host.address == address)
+
     def failed(self, host: Host, error: BaseException) -> None:
+        if isinstance(error, ReplicaRemoved) and host.id in self.departed:
+            return
         if isinstance(error.__cause__, Divergence):
             self.violated(str(error.__cause__))
             return
@@ -122,7 +179,7 @@ class Cluster:
         of_disk = "disk" in text or "writing the log" in text or "no room" in text
         failing = host.disk_failed or host.disk.capacity_bytes is not None
         allowed = (failing and of_disk) or (
-            host.damaged and (of_disk or isinstance(error, StartupError | ReplicaRefused))
+            (host.damaged or host.wiped) and (of_disk or isinstance(error, StartupError | ReplicaRefused))
         )
         if not allowed:
             self.violated(f"replica {host.id} must not have stopped: {text}")
@@ -145,6 +202,8 @@ def _standing(host: Host) -> tuple[object, ...]:
         raft.term,
         raft.leader,
         raft.commit_index,
+        raft.configuration,
+        log.base_index,
         log.epoch,
         log.last_index,
         log.durable_index,

@@ -11,25 +11,34 @@ from collections.abc import Sequence
 from oarlock.core.invariants import Invariant
 from oarlock.core.raft import Raft
 from oarlock.testing.simulation.host import Host
-from oarlock.types import Index, Term
+from oarlock.types import Configuration, Index, Term
 
 COMMITTED_IS_DURABLE = Invariant(
     "COMMITTED_IS_DURABLE",
-    "an entry is committed once more than half of the voters have it on disk",
-    lambda index, term, holders, voters: 2 * holders > voters,
+    "an entry is committed once more than half of the voters have it on disk, of either half of a joint configuration",
+    lambda index, term, holders, configurations: any(_are_quorum(holders, each) for each in configurations),
 )
+
+
+def _are_quorum(holders: Sequence[int], configuration: Configuration) -> bool:
+    halves = [half for half in (configuration.voters, configuration.outgoing) if half]
+    return all(2 * sum(voter in holders for voter in half) > len(half) for half in halves)
 
 
 class Committed:
     """Watches what each replica has on disk, dead ones included, and each first commit."""
 
-    def __init__(self, hosts: Sequence[Host]) -> None:
-        self._durable: dict[int, list[Term]] = {host.id: [Term(0)] for host in hosts}
+    def __init__(self, committed: Sequence[Term]) -> None:
+        """``committed``: the term of each entry that has been, by index; grows."""
+        self._committed = committed
+        self._durable: dict[int, list[Term]] = {}
         """By replica: the term of each entry that has been synced, by index."""
         self._epochs: dict[int, tuple[int, int]] = {}
         """By replica: the life and the epoch of its log when it was looked at last."""
         self._looked: dict[int, int] = {}
         """By replica: up to where its log was looked at in that epoch."""
+        self._configurations: dict[int, Configuration] = {}
+        """By replica: the one that was in force when it was looked at last."""
         self._commit = Index(0)
 
     def stepped(self, host: Host) -> None:
@@ -41,11 +50,12 @@ class Committed:
         raft = host.node._raft
         self._look_at_disk(host, raft)
         if raft.commit_index > self._commit:
-            self._look_at_commits(raft)
+            self._look_at_commits(raft, self._configurations.get(host.id, raft.configuration))
+        self._configurations[host.id] = raft.configuration
 
     def _look_at_disk(self, host: Host, raft: Raft) -> None:
         assert host.node is not None
-        log, durable = raft.log, self._durable[host.id]
+        log, durable = raft.log, self._durable.setdefault(host.id, [Term(0)])
         # What storage has synced, not what the core takes for synced. An entry that the core has replaced and not yet
         # synced is beyond what it takes for synced.
         last = min(log.durable_index, host.node._wal._last_index)
@@ -56,19 +66,24 @@ class Committed:
             kept = max(last, len(durable) - 1) if host.damaged else last
             del durable[kept + 1 :]
             self._looked[host.id] = 0
-        for index in range(self._looked[host.id] + 1, last + 1):
+        base = log.base_index
+        if base >= len(durable):  # a snapshot of another replica's stands in for the log, and is durable
+            durable += self._committed[len(durable) : base + 1]
+        for index in range(max(self._looked[host.id], base) + 1, last + 1):
             durable[index : index + 1] = [_term(raft, index)]  # in place of what stood there before, or at the end
         self._looked[host.id] = last
 
-    def _look_at_commits(self, raft: Raft) -> None:
-        for index in range(self._commit + 1, raft.commit_index + 1):
+    def _look_at_commits(self, raft: Raft, before: Configuration) -> None:
+        """The first to commit is a leader. Where its configuration has changed in the very step, ``before`` may have
+        been the one that counted."""
+        for index in range(max(self._commit, raft.log.base_index) + 1, raft.commit_index + 1):
             term = _term(raft, index)
-            holders = sum(len(terms) > index and terms[index] == term for terms in self._durable.values())
-            COMMITTED_IS_DURABLE.require(index, term, holders, len(self._durable))
+            holders = [id for id, terms in self._durable.items() if len(terms) > index and terms[index] == term]
+            COMMITTED_IS_DURABLE.require(index, term, holders, (before, raft.configuration))
         self._commit = raft.commit_index
 
 
 def _term(raft: Raft, index: int) -> Term:
     term = raft.log.term_at(Index(index))
-    assert term is not None, "nothing is cut off at the front"
+    assert term is not None, "it is not looked at below the base"
     return term

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from oarlock.storage.identity import LOG_NAME
+from oarlock.testing.simulation import operators
 from oarlock.testing.simulation.host import DIRECTORY, Host
 from oarlock.testing.simulation.network import Path
 
@@ -56,6 +57,11 @@ def schedule(profile: Profile, random: Random, until_s: float) -> list[Fault]:
             lasts_s = min(low * (high / low) ** random.random(), until_s - at_s)
             faults.append(Fault(at_s, kind, lasts_s, random.getrandbits(32)))
     return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def changes_members(schedule: Sequence[Fault]) -> bool:
+    """Whether operators change the members."""
+    return any(fault.kind in _MEMBERS for fault in schedule)
 
 
 def begin(cluster: Cluster, fault: Fault) -> None:
@@ -325,7 +331,7 @@ def _damage(cluster: Cluster, random: Random) -> End | None:
     if len(cluster.safety.committed) < 2:
         return None
     damaged = [host for host in cluster.hosts if host.damaged]
-    if len(damaged) < (len(cluster.hosts) - 1) // 2:
+    if len(cluster.bad_disks()) < (1 if cluster.members_change else (len(cluster.hosts) - 1) // 2):
         damaged.append(random.choice([host for host in cluster.hosts if not host.damaged]))
     if not damaged:
         return None
@@ -368,6 +374,13 @@ def _wall_jump(cluster: Cluster, random: Random) -> End:
     return _nothing
 
 
+# Operators
+
+
+def _operation(ask: Callable[[Cluster, Random], bool]) -> Callable[[Cluster, Random], End | None]:
+    return lambda cluster, random: _nothing if ask(cluster, random) else None
+
+
 def _burst(cluster: Cluster, random: Random) -> End:
     clients = cluster.more_clients(random.randint(5, 20))
     cluster.tell(f"{len(clients)} more clients")
@@ -407,6 +420,12 @@ KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
     "jump of the clock": _clock_jump,
     "jump of the time of day": _wall_jump,
     "burst of clients": _burst,
+    "snapshot": _operation(operators.snapshot),
+    "hand-over": _operation(operators.transfer),
+    "added replica": _operation(operators.add),
+    "removed replica": _operation(operators.remove),
+    "replaced replica": _operation(operators.replace),
+    "empty disk": _operation(operators.rejoin),
 }
 
 _NETWORK = {
@@ -419,6 +438,8 @@ _STORAGE = {
     "slow disk": 4, "disk error": 4,
     "full disk": 4, "damaged sector": 3, "kill": 6,
 }  # fmt: skip
+_MEMBERS = {"added replica": 8, "removed replica": 6, "replaced replica": 8, "empty disk": 6}
+_OPERATORS = {"snapshot": 6, "hand-over": 4, **_MEMBERS}
 _CLOCKS = {
     "drifting clock": 10, "jump of the clock": 4, "jump of the time of day": 6, "pause": 6, "kill": 4,
     "isolated leader": 5,
@@ -430,6 +451,9 @@ PROFILES: dict[str, Profile] = {
     "process": Profile({**_PROCESSES, "clogged link": 2}),
     "storage": Profile(_STORAGE),
     "clocks": Profile(_CLOCKS),
-    "mixed": Profile({kind: 0.5 * rate for kind, rate in {**_CLOCKS, **_STORAGE, **_PROCESSES, **_NETWORK}.items()}),
+    "members": Profile({**_OPERATORS, "kill": 6, "isolated leader": 4, "partition": 3, "power loss": 3, "pause": 3}),
+    "mixed": Profile(
+        {kind: 0.5 * rate for kind, rate in {**_OPERATORS, **_CLOCKS, **_STORAGE, **_PROCESSES, **_NETWORK}.items()}
+    ),
 }
 """By name. ``mixed`` has a little of everything."""

@@ -12,7 +12,7 @@ from oarlock.core.config import Config
 from oarlock.errors import OarlockError, ReplicaRefused, StartupError
 from oarlock.node.node import Node
 from oarlock.state_machine import StateMachine
-from oarlock.storage.identity import initialise
+from oarlock.storage.identity import Identity, initialise, write_identity
 from oarlock.testing.simulation.disk import SimulatedDisk
 from oarlock.testing.simulation.loop import Process, VirtualLoop
 from oarlock.testing.simulation.network import HostNetwork, Wires
@@ -91,7 +91,7 @@ class Host:
 
     def __init__(
         self, replica: int, members: dict[ReplicaId, str], wires: Wires, random: Random, config: Config, serve: Serve,
-        watcher: Watcher,
+        watcher: Watcher, snapshot_after_bytes: int,
     ) -> None:  # fmt: skip
         self.id = replica
         self.name = f"replica {replica}"
@@ -108,6 +108,10 @@ class Host:
         self.powered = True
         self.damaged = False
         """Something on its disk was spoilt: it may refuse to start."""
+        self.incarnation = random.randrange(1, 1 << 62)
+        """Of its data directory."""
+        self.wiped = False
+        """Its disk was replaced by an empty one, and it has not become a voter since."""
         self.disk_failed = False
         """Its disk has failed in this life: it may stop."""
         self.broken: str = ""
@@ -116,12 +120,23 @@ class Host:
         self._paused_at = 0.0
         self._source = wires.new_source()
         self._members = members
+        self._joins: Identity | None = None
+        self._snapshot_after_bytes = snapshot_after_bytes
         self._wires = wires
         self._config = config
         self._serve = serve
         self._watcher = watcher
         self._served: Served | None = None
         self._initialised = False
+
+    def join(self, identity: Identity) -> None:
+        """Begin with an empty disk as a replica that is about to join the cluster."""
+        self._end(silently=False)
+        self.disk = self.disk.wiped()
+        self._joins, self._initialised = identity, False
+        self.incarnation = identity.incarnation
+        self.broken = ""
+        self.start()
 
     # Lives
 
@@ -148,10 +163,13 @@ class Host:
 
     async def _live(self, process: Process) -> None:
         try:
-            if not self._initialised:
+            if not self._initialised and self._joins is not None:
+                await write_identity(self.disk, DIRECTORY, self._joins)
+                self._initialised = True
+            elif not self._initialised:
                 await initialise(
                     self.disk, DIRECTORY, replica=ReplicaId(self.id), members=self._members, cluster_name="simulated",
-                    incarnation=self.random.randrange(1, 1 << 62),
+                    incarnation=self.incarnation,
                 )  # fmt: skip
                 self._initialised = True
             machine = self._watcher.machine(self)
@@ -164,6 +182,7 @@ class Host:
                 rng=Random(self.random.random()),
                 clock=self.clock,
                 segment_bytes=SEGMENT_BYTES,
+                snapshot_after_bytes=self._snapshot_after_bytes,
                 redis_address=f"{self.address}:{CLIENT_PORT}",
             )
             self.node = node

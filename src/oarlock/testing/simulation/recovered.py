@@ -23,12 +23,18 @@ class Durable(NamedTuple):
     vote: ReplicaId
     last_index: Index
     last_term: Term
+    base_index: Index
+    """What lies up to here is in a snapshot, which is durable."""
 
 
 def _is_recovered(durable: Durable, found: Durable, idle: bool) -> bool:
     # A write that was under way may be there or not, and may replace entries.
     votes = found.term > durable.term or (found.term == durable.term and durable.vote in (0, found.vote))
-    return found == durable if idle else votes
+    if not idle:
+        return votes
+    # A snapshot may hold what was applied before it was in this replica's own log; the log then begins after it.
+    overtaken = durable.last_index < found.last_index == found.base_index
+    return votes if overtaken else found[:4] == durable[:4]
 
 
 DURABLE_IS_RECOVERED = Invariant(
@@ -48,6 +54,10 @@ class Recovered:
     def __init__(self) -> None:
         self._lives: dict[int, _Life] = {}
 
+    def forget(self, host: Host) -> None:
+        """Its disk has been replaced by an empty one."""
+        self._lives.pop(host.id, None)
+
     def stepped(self, host: Host) -> None:
         """Look at what is durable now.
 
@@ -55,7 +65,7 @@ class Recovered:
         """
         assert host.node is not None
         wal = host.node._wal
-        durable = Durable(wal._term, wal._vote, wal._last_index, wal._last_term)
+        durable = Durable(wal._term, wal._vote, wal._last_index, wal._last_term, host.node._raft.log.base_index)
         before = self._lives.get(host.id)
         if before is not None and before.number != host.lives:
             DURABLE_IS_RECOVERED.require(before.durable, durable, before.idle)

@@ -15,6 +15,7 @@ from random import Random
 
 import msgspec
 
+from oarlock.core.quorum import VoteResult, count_votes
 from oarlock.testing.simulation import faults
 from oarlock.testing.simulation.cluster import Cluster
 from oarlock.testing.simulation.faults import PROFILES, Fault
@@ -94,6 +95,7 @@ def run(plan: Plan, subject: Subject | None = None, *, keep_story: bool = False)
 
 
 def _live_through(cluster: Cluster, plan: Plan, schedule: Sequence[Fault]) -> None:
+    cluster.members_change = faults.changes_members(schedule)
     for fault in schedule:
         cluster.loop.at(fault.at_s, faults.begin, cluster, fault)
     try:
@@ -178,12 +180,15 @@ def _unrest(cluster: Cluster) -> str:
     for client in cluster.clients:
         if not client.done:
             return f"{client.name} waits for an answer"
-    hosts = [host for host in cluster.hosts if not host.broken]
+    members = cluster.members()
+    hosts = [host for host in members if not host.broken]
+    if not hosts:
+        return "nobody can start"
     down = [host.id for host in hosts if host.node is None]
     if down:
         return f"replicas {down} are not up"
     nodes = [host.node for host in hosts if host.node is not None]
-    if len(nodes) <= len(cluster.hosts) // 2:
+    if count_votes(nodes[0].configuration(), {node.id: True for node in nodes}) is not VoteResult.WON:
         return "no majority can start"
     leaders = {node._raft.leader for node in nodes}
     if len(leaders) > 1 or 0 in leaders:
@@ -197,7 +202,7 @@ def _unrest(cluster: Cluster) -> str:
 
 def _judge(cluster: Cluster, undisturbed_s: float) -> None:
     """Everything that is judged at the end."""
-    digests = [cluster.digest_now(host) for host in cluster.hosts if host.node is not None]
+    digests = [cluster.digest_now(host) for host in cluster.members() if host.node is not None]
     if any(digest != digests[0] for digest in digests):
         cluster.violated("the replicas are at the same index, and their states differ")
     cluster.loop.look_for_dead_tasks()
@@ -206,7 +211,10 @@ def _judge(cluster: Cluster, undisturbed_s: float) -> None:
     for client in cluster.clients:
         for complaint in client.complaints:
             cluster.violated(complaint)
+    strangers = [host.id for host in cluster.hosts if host not in cluster.members()]
     for call in cluster.record.calls:
+        if call.replica in strangers:
+            continue  # of whoever is no member nothing can be expected
         # A client that gave up was told nothing.
         if call.outcome in ("failed", "unknown") and call.invoked_s > undisturbed_s and _is_excuse(call.result):
             cluster.violated(f"refused in peace: {call} at {call.invoked_s:.3f} s was told {call.result!r:.100}")

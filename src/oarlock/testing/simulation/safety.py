@@ -71,7 +71,8 @@ class Safety:
         if log.last_index != seen.last_index or log.epoch != seen.epoch:
             # A truncation may have replaced what was looked at already, but nothing that is committed.
             first = seen.last_index + 1 if log.epoch == seen.epoch else seen.commit + 1
-            self._look_at_entries(raft, first)
+            self._look_at_base(raft)
+            self._look_at_entries(raft, max(first, log.base_index + 1))
             seen.last_index, seen.epoch = log.last_index, log.epoch
         if raft.commit_index != seen.commit:
             COMMIT_IS_MONOTONIC.require(seen.commit, raft.commit_index)
@@ -80,6 +81,15 @@ class Safety:
         if isinstance(raft.role, Leader) and seen.leads != raft.term:
             seen.leads = raft.term
             self._look_at_leader(raft, host.lives)
+
+    def _look_at_base(self, raft: Raft) -> None:
+        """A log begins after something that is committed."""
+        base_index, base_term = raft.log.base_index, raft.log.base_term
+        if base_index >= len(self.committed) or self.committed[base_index] != base_term:
+            raise InvariantViolated(
+                f"{STATE_MACHINE_SAFETY.name}: {STATE_MACHINE_SAFETY.statement} (the log of replica {raft.id} begins "
+                f"after index {base_index} of term {base_term}, which is not committed)"
+            )
 
     def _look_at_entries(self, raft: Raft, first: int) -> None:
         log = raft.log
@@ -96,7 +106,8 @@ class Safety:
 
     def _look_at_commits(self, raft: Raft, first: Index) -> None:
         committed = self.committed
-        for index in range(first, raft.commit_index + 1):
+        # What a snapshot stands in for was committed by whoever took it.
+        for index in range(max(first, raft.log.base_index + 1), raft.commit_index + 1):
             term = raft.log.term_at(Index(index))
             assert term is not None
             if index < len(committed):
@@ -118,7 +129,8 @@ class Safety:
         last = len(self.committed) - 1
         while self.committed[last] >= raft.term:
             last -= 1
-        LEADER_COMPLETENESS.require(raft.log.term_at(Index(last)), self.committed[last])
+        if last > raft.log.base_index:  # what lies below is committed (see above)
+            LEADER_COMPLETENESS.require(raft.log.term_at(Index(last)), self.committed[last])
 
 
 def _checksum(entry: Entry) -> int:

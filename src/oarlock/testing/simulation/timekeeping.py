@@ -44,11 +44,16 @@ class Timekeeping:
     """Watches the log time of every replica, and all their clocks."""
 
     def __init__(self, clocks: Sequence[HostClock]) -> None:
-        self._clocks = clocks
+        self._clocks = list(clocks)
         self._read_s = [clock.monotonic_s() for clock in clocks]
         self._at_s = 0.0
         self._limit_ms = 0.0
         self._lives: dict[int, _Life] = {}
+
+    def watch(self, clock: HostClock) -> None:
+        """One more."""
+        self._clocks.append(clock)
+        self._read_s.append(clock.monotonic_s())
 
     def stepped(self, host: Host) -> None:
         """Look at a replica that has moved.
