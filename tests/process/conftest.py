@@ -11,13 +11,17 @@ import pytest
 from tests.process.replicas import RUNNING, Processes, running
 
 ClusterOf = Callable[[int], Processes]
+NEWCOMERS = 2
+"""Room for replicas that join."""
 
 
 @pytest.fixture
 def cluster_of(tmp_path: Path) -> Iterator[ClusterOf]:
     """Start a cluster of so many replicas; it ends with the test."""
     with ExitStack() as stack:
-        yield lambda size: stack.enter_context(running(tmp_path / f"of-{size}", size, _free_ports(3 * size)))
+        yield lambda size: stack.enter_context(
+            running(tmp_path / f"of-{size}", size, _free_ports(3 * (size + NEWCOMERS)))
+        )
 
 
 @pytest.fixture(scope="module")

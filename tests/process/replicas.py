@@ -47,8 +47,9 @@ class Process:
         self.redis_port = redis_port
         self.redis = f"127.0.0.1:{redis_port}"
         self.raft = f"127.0.0.1:{raft_port}"
+        self.http = f"127.0.0.1:{http_port}"
         self.command = [sys.executable, "-m", "oarlock", "serve", "--data-dir", str(directory)]
-        self.command += ["--raft", self.raft, "--redis", self.redis, "--http", f"127.0.0.1:{http_port}"]
+        self.command += ["--raft", self.raft, "--redis", self.redis, "--http", self.http]
         self.log = directory.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
         """The newest."""
@@ -120,10 +121,19 @@ class Processes:
     def __init__(self, root: Path, size: int, first_port: int, relayed: bool) -> None:
         """``relayed``: the replicas reach each other through relays."""
         ports = iter(range(first_port, first_port + 3 * size))
+        self._root, self._next_port = root, first_port + 3 * size
         self.all = [Process(n, root / str(n), next(ports), next(ports), next(ports)) for n in range(1, size + 1)]
         self.relays = {replica.number: Relay(replica.raft) for replica in self.all} if relayed else {}
         for replica in self.all:
             self.initialise(replica)
+
+    def newcomer(self) -> Process:
+        """A replica that has yet to join, with ports and a directory of its own that is not initialised."""
+        ports = iter(range(self._next_port, self._next_port + 3))
+        self._next_port += 3
+        number = len(self.all) + 1
+        self.all.append(Process(number, self._root / str(number), next(ports), next(ports), next(ports)))
+        return self.all[-1]
 
     def __getitem__(self, number: int) -> Process:
         return self.all[number - 1]
