@@ -11,7 +11,6 @@ import logging
 import os
 import resource
 import signal
-from typing import cast
 
 import msgspec
 
@@ -19,7 +18,6 @@ from oarlock.cli.log import log_to_stderr
 from oarlock.errors import ReplicaFailed, ReplicaRefused, ReplicaRemoved
 from oarlock.kv import KeyValue
 from oarlock.network.address import format_address, parse_address
-from oarlock.node.api import Operations
 from oarlock.node.node import Node
 from oarlock.server.http import HttpServer
 from oarlock.server.redis import RedisServer
@@ -78,7 +76,7 @@ async def run(directory: str, listeners: Listeners) -> int:
     if not opening.done():
         return EXIT_STOPPED  # nothing was promised yet
     node = opening.result()
-    redis, http = RedisServer(node, machine, most_clients=_room_for_clients()), HttpServer(cast(Operations, node))
+    redis, http = RedisServer(node, machine, most_clients=_room_for_clients()), HttpServer(node)
     try:
         await redis.start(*parse_address(listeners.redis))
         await http.start(*parse_address(listeners.http))
