@@ -4,19 +4,22 @@ import asyncio
 import functools
 import random
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import uvloop
 
+from oarlock.core.change import Change, changed, final
 from oarlock.core.config import Config
 from oarlock.node.clock import Clock
 from oarlock.node.node import Node
+from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES
 from oarlock.state_machine import Position
 from oarlock.storage.disk import Disk
-from oarlock.storage.identity import initialise
+from oarlock.storage.identity import initialise, joining_identity, write_identity
 from oarlock.testing.memory_disk import MemoryDisk
-from oarlock.types import Command, ReplicaId
+from oarlock.types import Command, Member, ReplicaId
 
 from .slow_disk import SlowDisk
 from .wire import Wire
@@ -78,6 +81,12 @@ class Store:
     def query(self, queries: Sequence[Any], at: Position) -> list[Any]:
         return [self.values.get(query) for query in queries]
 
+    def snapshot(self) -> Iterator[bytes]:
+        return iter([msgspec.msgpack.encode([item]) for item in self.values.items()])
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        self.values = dict([tuple(item) async for piece in pieces for item in msgspec.msgpack.decode(piece)])
+
     def _execute(self, command: Command) -> Any:
         self.applied.append(command)
         assert isinstance(command, bytes)
@@ -130,6 +139,7 @@ class Cluster:
         config: Config = QUICK,
         clock: Callable[[int], Clock | None] = lambda replica: None,
         seed: int = 1,
+        snapshot_after_bytes: int = DEFAULT_SNAPSHOT_AFTER_BYTES,
     ) -> None:
         self.ids = list(range(1, size + 1))
         self.wire = Wire()
@@ -143,6 +153,7 @@ class Cluster:
         self._disk = disk or (lambda: MemoryDisk(random.Random(self.rng.random())))
         self._config = config
         self._clock = clock
+        self._snapshot_after_bytes = snapshot_after_bytes
         self.members: dict[ReplicaId, str] = {}
 
     async def __aenter__(self) -> "Cluster":
@@ -189,7 +200,34 @@ class Cluster:
             network=self.wire.at(replica),
             rng=random.Random(self.rng.random()),
             clock=self._clock(replica),
+            snapshot_after_bytes=self._snapshot_after_bytes,
         )
+        return node
+
+    def plug_in(self, replica: int) -> Member:
+        """A place for a replica that is to join: its address, and the number of a new directory."""
+        if ReplicaId(replica) not in self.members:
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", 0))
+                port = sock.getsockname()[1]
+            self.wire.owner_of_port[port] = replica
+            self.members[ReplicaId(replica)] = f"127.0.0.1:{port}"
+        return Member(ReplicaId(replica), self.members[ReplicaId(replica)], self.rng.randrange(1, 1 << 62))
+
+    async def join(self, replica: int, leader: Node, change: Change) -> Node:
+        """Start the replica, which the change names, on an empty disk, and have the leader take it in."""
+        disk = self.disks[replica] = SlowDisk(self._disk())
+        configuration = changed(final(leader.configuration()), change)
+        identity = joining_identity(
+            ReplicaId(replica),
+            cluster_id=leader.status().cluster_id,
+            cluster_name=leader.status().cluster_name,
+            configuration=configuration,
+        )
+        await write_identity(disk, self.directory, identity)
+        self.wire.heal()
+        node = await self.start(replica)
+        await leader.change(change)
         return node
 
     async def stop(self, replica: int) -> None:

@@ -1,0 +1,229 @@
+"""A node takes snapshots, forgets what they cover, and begins anew with another's."""
+
+import asyncio
+import random
+from pathlib import PurePosixPath
+
+import pytest
+
+from oarlock.core import Change
+from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, StartupError, Unavailable
+from oarlock.node.node import Node
+from oarlock.storage.snapshot import SnapshotFile
+from oarlock.testing.memory_disk import MemoryDisk
+from oarlock.types import ReplicaId
+from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
+
+AFTER_BYTES = 4000
+
+
+async def write(node: Node, count: int, size_bytes: int = 200) -> None:
+    """So many different keys."""
+    for number in range(count):
+        await node.propose(b"%d=%d" % (number % 50, number) + bytes(size_bytes))
+
+
+def snapshots(cluster: Cluster, replica: int) -> list[str]:
+    disk = cluster.disks[replica].inner
+    assert isinstance(disk, MemoryDisk)
+    return [path for path in disk.paths() if PurePosixPath(path).suffix == ".snapshot"]
+
+
+@scenario
+async def test_a_snapshot_is_taken_when_enough_was_applied_and_the_log_forgets_what_it_covers() -> None:
+    async with Cluster(1, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        node = await cluster.leader()
+        await write(node, 200)
+        await eventually(lambda: len(snapshots(cluster, 1)) == 2, "two are kept")
+        assert node._raft.log.base_index > 100
+        assert node.status().snapshot_index > 100
+        values = dict(cluster.machines[1].values)
+        await cluster.stop(1)
+        node = await cluster.start(1)
+        assert cluster.machines[1].values == values or node.status().applied_index < node.status().last_index
+        await cluster.leader()
+        await eventually(lambda: cluster.machines[1].values == values, "the rest is applied")
+        assert len(cluster.machines[1].applied) < 100, "what the snapshot holds is not applied again"
+
+
+@scenario
+async def test_a_follower_that_was_away_for_long_begins_anew_with_the_leader_s_snapshot() -> None:
+    async with Cluster(3, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        away = next(replica for replica in cluster.nodes if replica != leader.id)
+        await cluster.crash(away)
+        await write(leader, 200)
+        cluster.wire.heal()
+        node = await cluster.start(away)
+        await eventually(lambda: cluster.machines[away].values == cluster.machines[int(leader.id)].values, "it is back")
+        assert len(cluster.machines[away].applied) < 200
+        assert await node.propose(b"hits+") == 1, "and serves"
+        assert await node.read(b"hits") == 1
+        await cluster.stop(away)
+        await cluster.start(away)
+        await eventually(lambda: cluster.machines[away].values.get(b"hits") == 1, "also after a restart")
+
+
+@scenario
+async def test_a_running_follower_that_was_cut_off_begins_anew_too_and_its_clients_learn_the_truth() -> None:
+    async with Cluster(3, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        away = next(node for node in cluster.nodes.values() if node is not leader)
+        await away.propose(b"hits+")
+        cluster.wire.part([int(away.id)], [replica for replica in cluster.nodes if replica != away.id])
+        waits = asyncio.create_task(away.propose(b"hits+", timeout_s=20))
+        await write(leader, 200)
+        cluster.wire.heal()
+        assert await waits in (2, None) or waits.exception()
+        await eventually(
+            lambda: cluster.machines[int(away.id)].values == cluster.machines[int(leader.id)].values, "they are equal"
+        )
+
+
+@scenario
+async def test_what_a_snapshot_says_was_executed_is_not_done_twice() -> None:
+    """The follower's slice commits while it hears nothing of it; all that it ever sees of it is the snapshot."""
+    async with Cluster(3, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        away = next(node for node in cluster.nodes.values() if node is not leader)
+        others = [replica for replica in cluster.nodes if replica != away.id]
+        cluster.wire.cut(*((other, int(away.id)) for other in others))  # it is heard, and hears nothing
+        sink = Recorder()
+        away.submit((b"hits+",), 5, sink, timeout_s=20)
+        await eventually(lambda: cluster.machines[int(leader.id)].values.get(b"hits") == 1, "it is executed")
+        await write(await cluster.leader(*others), 200)
+        cluster.wire.heal()
+        await eventually(lambda: sink.told, "its client learns something")
+        assert isinstance(sink.error, OutcomeUnknown) or sink.results == [1]
+        assert await away.read(b"hits") == 1
+
+
+@scenario
+async def test_39_a_full_disk_costs_a_snapshot_and_nothing_else() -> None:
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        await write(node, 20)
+        disk = cluster.disks[1].inner
+        assert isinstance(disk, MemoryDisk)
+        used = sum(len(disk.contents(path)) for path in disk.paths())
+        disk.capacity_bytes = used + 100
+        with pytest.raises(Overloaded, match="no room"):
+            await node.take_snapshot()
+        assert not [path for path in disk.paths() if "snapshots/" in path], "nothing is left of it"
+        assert await node.propose(b"hits+") == 1
+        disk.capacity_bytes = None
+        assert (await node.take_snapshot()).index == node.status().snapshot_index > 20
+
+
+@scenario
+async def test_33_a_disk_that_fails_a_snapshot_stops_the_replica() -> None:
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        await write(node, 3)
+        disk = cluster.disks[1].inner
+        assert isinstance(disk, MemoryDisk)
+        disk.fail_next("sync", 5, ".tmp")
+        with pytest.raises(OSError):
+            await node.take_snapshot()
+        assert "disk failed" in str(await node.failed)
+
+
+@scenario
+async def test_a_machine_without_snapshots_is_asked_for_none() -> None:
+    class Plain:
+        apply, query = Store.apply, Store.query
+        _execute = Store._execute
+
+        def __init__(self) -> None:
+            self.values: dict[bytes, object] = {}
+            self.applied: list[object] = []
+
+    async with Cluster(1, machine=Plain, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        node = await cluster.leader()
+        await write(node, 60)
+        with pytest.raises(NotExecuted, match="no snapshot"):
+            await node.take_snapshot()
+        assert not snapshots(cluster, 1)
+
+
+@scenario
+async def test_a_backup_holds_every_write_acknowledged_before_and_is_a_snapshot_file() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        follower = (await cluster.followers())[0]
+        await write(leader, 40)
+        backup = b"".join([chunk async for chunk in follower.backup()])
+        disk = MemoryDisk(random.Random(1))
+        await disk.make_directory("/backup")
+        file = await disk.open("/backup/file", create=True)
+        await file.write_at(0, backup, sync=True)
+        snapshot = await SnapshotFile.open(disk, "/backup/file", leader.status().cluster_id)
+        machine = Store()
+        await machine.restore(snapshot.pieces())
+        assert machine.values == cluster.machines[int(leader.id)].values
+        assert snapshot.header.point.index >= 40
+
+
+@scenario
+async def test_replicas_come_and_go_while_clients_write() -> None:
+    async with Cluster(3, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        await write(await cluster.leader(), 100)
+        for new, gone in ((4, 1), (5, 2), (6, 3)):
+            leader = await cluster.leader()
+            member = cluster.plug_in(new)
+            await cluster.join(new, leader, Change(replace=((ReplicaId(gone), member),)))
+            await eventually(
+                lambda new=new: new in cluster.nodes[new].configuration().voters,
+                "it is promoted",  # type: ignore[misc]
+            )
+            reason = await cluster.nodes[gone].failed
+            assert "removed" in str(reason)
+            await cluster.nodes.pop(gone).close()
+            await (await cluster.leader()).propose(b"hits+")
+        assert {*(await cluster.leader()).configuration().voters} == {4, 5, 6}
+
+
+@scenario
+async def test_25_a_leader_that_removes_itself_hands_over_and_stops() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"hits+")
+        configuration = await leader.change(Change(remove=(leader.id,)))
+        assert leader.id in configuration.removed
+        assert "removed" in str(await leader.failed)
+        await cluster.nodes.pop(int(leader.id)).close()
+        assert await (await cluster.leader()).read(b"hits") == 1
+        with pytest.raises(StartupError, match="was refused by its cluster"):
+            await cluster.start(int(leader.id))
+        cluster.nodes.pop(int(leader.id), None)
+
+
+@scenario
+async def test_a_replica_that_lost_its_disk_joins_again_under_its_id() -> None:
+    async with Cluster(3, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        lost = next(replica for replica in cluster.nodes if replica != leader.id)
+        before = cluster.nodes[lost]
+        await before.propose(b"hits+")
+        await write(leader, 100)
+        await cluster.crash(lost)
+        member = cluster.plug_in(lost)
+        node = await cluster.join(lost, leader, Change(replace=((ReplicaId(lost), member),)))
+        assert await node.propose(b"hits+") == 2, "its slices are not taken for those of its former life"
+        await eventually(lambda: lost in leader.configuration().voters, "it votes again")
+        await eventually(lambda: not leader.status().joint, "the change comes to its end")
+
+
+@scenario
+async def test_leadership_goes_to_whom_it_is_meant_for() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        target = (await cluster.followers())[0]
+        await leader.propose(b"hits+")
+        with pytest.raises(NotLeader):
+            await target.transfer(None)
+        with pytest.raises(Unavailable, match="replica 9"):
+            await leader.transfer(ReplicaId(9))
+        await eventually(lambda: leader.status().ready and target.status().ready)
+        assert await leader.transfer(target.id) == target.id
+        assert (await cluster.leader()).id == target.id
