@@ -22,6 +22,11 @@ def test_ports_are_consecutive_and_the_command_restarts_the_replica(tmp_path: Pa
         assert second.command[at + 1] == getattr(second, option)
 
 
+def test_the_command_says_when_to_take_snapshots_if_that_was_said(tmp_path: Path) -> None:
+    assert "--snapshot-after" not in plan(tmp_path, 1, 6401, 7401, 8401)[0].command
+    assert plan(tmp_path, 1, 6401, 7401, 8401, 65536)[0].command[-2:] == ["--snapshot-after", "65536"]
+
+
 @pytest.mark.parametrize(("ports", "saying"), [((6401, 6403, 8401), "overlap"), ((65535, 7401, 8401), "65537")])
 def test_ports_that_cannot_be_are_refused(tmp_path: Path, ports: tuple[int, int, int], saying: str) -> None:
     with pytest.raises(StartupError, match=saying):

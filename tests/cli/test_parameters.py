@@ -1,7 +1,7 @@
 import click
 import pytest
 
-from oarlock.cli.parameters import address, members
+from oarlock.cli.parameters import address, members, size
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:7401", "db1.example:1", "[::1]:65535"])
@@ -37,3 +37,17 @@ def test_members_come_in_the_order_of_their_ids() -> None:
 def test_a_bad_list_of_members_is_refused_with_the_reason(text: str, complaint: str) -> None:
     with pytest.raises(click.BadParameter, match=complaint):
         members(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("1", 1), (" 65536 ", 65536), ("7B", 7), ("512KiB", 512 << 10), ("64 MiB", 64 << 20), ("2GiB", 2 << 30)],
+)
+def test_a_size_is_so_many_bytes(text: str, bytes_: int) -> None:
+    assert size(text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "0", "0MiB", "-1", "64MB", "64mib", "1.5GiB", "MiB", "1e6", "٣"])
+def test_what_could_be_meant_otherwise_is_no_size(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a size like"):
+        size(text)

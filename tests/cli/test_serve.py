@@ -1,6 +1,7 @@
 """``oarlock serve`` as a process: what it refuses, what it says, and how it ends."""
 
 import os
+import re
 import resource
 import signal
 import socket
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from oarlock.cli.parameters import size
 from oarlock.cli.probe import raft_info
+from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES
 from tests.cli.conftest import DEADLINE_S, oarlock, until
 
 
@@ -202,3 +205,22 @@ def test_a_second_signal_ends_it_at_once(without_majority) -> None:
         _, log = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     assert log.rstrip().endswith("SIGTERM again: exiting at once")
+
+
+def test_a_snapshot_is_taken_whenever_so_much_has_been_written(single: Single) -> None:
+    single.arguments += ["--snapshot-after", "64KiB"]
+    single.start()
+    until(single.serves, "it serves")
+    with single.client() as client:
+        for n in range(2):
+            before = int(raft_info(single.redis, timeout_s=DEADLINE_S)["snapshot_index"])
+            client.set(f"k{n}", b"x" * 65536)
+            until(
+                lambda: int(raft_info(single.redis, timeout_s=DEADLINE_S)["snapshot_index"]) > before,  # noqa: B023
+                "there is a snapshot",
+            )
+
+
+def test_the_help_says_when_a_snapshot_is_taken_by_default() -> None:
+    (said,) = re.findall(r"--snapshot-after SIZE .*?\[default:\s+(\w+)\]", oarlock("serve", "--help").stdout, re.DOTALL)
+    assert size(said) == DEFAULT_SNAPSHOT_AFTER_BYTES

@@ -19,7 +19,14 @@ PORT_PATIENCE_S = 3.0
 """How long to wait for the ports of a cluster that is just being stopped."""
 
 
-def plan(directory: Path, nodes: int, redis_port: int, raft_port: int, http_port: int) -> list[ReplicaProcess]:
+def plan(
+    directory: Path,
+    nodes: int,
+    redis_port: int,
+    raft_port: int,
+    http_port: int,
+    snapshot_after_bytes: int | None = None,
+) -> list[ReplicaProcess]:
     """The replicas as they will run. :raises StartupError: the ports overlap or do not exist."""
     ports = [base + offset for base in (redis_port, raft_port, http_port) for offset in range(nodes)]
     if max(ports) > 65535:
@@ -34,6 +41,8 @@ def plan(directory: Path, nodes: int, redis_port: int, raft_port: int, http_port
         data_dir = str(directory / f"replica-{offset + 1}")
         command = [sys.executable, "-m", "oarlock", "serve", "--data-dir", data_dir]
         command += ["--raft", raft, "--redis", redis, "--http", http]
+        if snapshot_after_bytes is not None:
+            command += ["--snapshot-after", str(snapshot_after_bytes)]
         replicas.append(ReplicaProcess(ReplicaId(offset + 1), 0, command, raft, redis, http, data_dir))
     return replicas
 

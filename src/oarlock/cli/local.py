@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from oarlock.cli import options
 from oarlock.cli.cluster import LocalCluster
 from oarlock.cli.layout import initialise, plan, uninitialised, wait_for_ports
 
@@ -40,7 +41,10 @@ def _port_option(name: str, default: int) -> Callable[[_F], _F]:
 @click.option(
     "--http-port", metavar="PORT", type=click.IntRange(1, 65535), default=8401, show_default=True, help="Of replica 1."
 )
-def local(nodes: int, data_dir: Path, redis_port: int, raft_port: int, http_port: int) -> int:
+@options.snapshot_after
+def local(
+    nodes: int, data_dir: Path, redis_port: int, raft_port: int, http_port: int, snapshot_after: int | None
+) -> int:
     """Run a whole cluster on this machine, on consecutive ports of the loopback interface.
 
     \b
@@ -54,7 +58,7 @@ def local(nodes: int, data_dir: Path, redis_port: int, raft_port: int, http_port
     there is to know of it, stands in DIR/cluster.json.
     """
     directory = data_dir.absolute()
-    replicas = plan(directory, nodes, redis_port, raft_port, http_port)
+    replicas = plan(directory, nodes, redis_port, raft_port, http_port, snapshot_after)
     new = uninitialised(replicas)
     wait_for_ports(replicas)
     initialise(new, replicas)

@@ -38,6 +38,13 @@ force: Callable[[_F], _F] = click.option(
     "--force", is_flag=True, help="Also if a majority of those who are left is not heard."
 )
 
+snapshot_after: Callable[[_F], _F] = click.option(
+    "--snapshot-after",
+    type=parameters.size,
+    metavar="SIZE",
+    help="Take a snapshot whenever so much has been applied since the last one.  [default: 64MiB]",
+)
+
 
 def replica_id(name: str, variable: str, help: str, *, required: bool = True) -> Callable[[_F], _F]:
     """A replica's number."""

@@ -1,12 +1,17 @@
-"""Values that a person types: addresses and lists of members. What they mean is decided elsewhere.
+"""Values that a person types: addresses, sizes, lists of members. What they mean is decided elsewhere.
 
 Each function is the ``type`` of a click option: text in, value out, or :class:`click.BadParameter` with a sentence.
 """
+
+import re
 
 import click
 
 from oarlock.network.address import InvalidAddress, parse_address
 from oarlock.types import ReplicaId
+
+_SIZE = re.compile(r"([0-9]{1,18}) ?(B|KiB|MiB|GiB|TiB)?", re.ASCII)
+_UNITS = {None: 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 
 
 def address(text: str) -> str:
@@ -31,6 +36,14 @@ def members(text: str) -> dict[ReplicaId, str]:
             raise click.BadParameter(f"two replicas have the address {place}.")
         found[replica] = place
     return dict(sorted(found.items()))
+
+
+def size(text: str) -> int:
+    """Bytes, or so many KiB, MiB, GiB or TiB; more than none."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or not int(found[1]):
+        raise click.BadParameter(f"{text!r} is not a size like 65536, 512KiB or 64MiB.")
+    return int(found[1]) << _UNITS[found[2]]
 
 
 def span(text: str) -> tuple[int, int]:

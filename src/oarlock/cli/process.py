@@ -19,6 +19,7 @@ from oarlock.errors import ReplicaFailed, ReplicaRefused, ReplicaRemoved
 from oarlock.kv import KeyValue
 from oarlock.network.address import format_address, parse_address
 from oarlock.node.node import Node
+from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES
 from oarlock.server.http import HttpServer
 from oarlock.server.redis import RedisServer
 from oarlock.server.redis.server import MOST_CLIENTS
@@ -52,7 +53,7 @@ class Listeners(msgspec.Struct, frozen=True):
     http: str
 
 
-async def run(directory: str, listeners: Listeners) -> int:
+async def run(directory: str, listeners: Listeners, snapshot_after_bytes: int | None = None) -> int:
     """Serve the key-value machine from this data directory until a signal or a failure; the exit status.
 
     :raises StartupError: with a sentence that says why it cannot start and what to do
@@ -70,6 +71,7 @@ async def run(directory: str, listeners: Listeners) -> int:
             redis_address=as_told(listeners.redis, identity.address),
             http_address=as_told(listeners.http, identity.address),
             disk=disk,
+            snapshot_after_bytes=snapshot_after_bytes or DEFAULT_SNAPSHOT_AFTER_BYTES,
         )
     )
     await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from oarlock.cli import parameters
+from oarlock.cli import options, parameters
 
 
 @click.command(short_help="Run one replica.")
@@ -42,7 +42,8 @@ from oarlock.cli import parameters
     show_default=True,
     help="Where to listen for HTTP: /health, and what `oarlock status` and its like ask for.",
 )
-def serve(data_dir: Path, raft: str | None, redis: str, http: str) -> NoReturn:
+@options.snapshot_after
+def serve(data_dir: Path, raft: str | None, redis: str, http: str, snapshot_after: int | None) -> NoReturn:
     """Run one replica of a cluster. Its directory must have been made by `oarlock init`.
 
     \b
@@ -56,7 +57,7 @@ def serve(data_dir: Path, raft: str | None, redis: str, http: str) -> NoReturn:
     from oarlock.cli.process import Listeners, run  # what it imports is needed by no other command
 
     runner = asyncio.Runner(loop_factory=_event_loop())
-    status = runner.run(run(str(data_dir), Listeners(raft, redis, http)))
+    status = runner.run(run(str(data_dir), Listeners(raft, redis, http), snapshot_after))
     # Not by the interpreter's way out: that would wait for a thread that a dead disk holds in fsync.
     logging.shutdown()
     sys.stderr.flush()
