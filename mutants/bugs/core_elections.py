@@ -176,15 +176,15 @@ BUGS = (
         edits=(
             Edit(
                 "core.raft",
-                "sender if kind is AppendEntries else NO_REPLICA)",
-                "sender if kind is AppendEntries else self.leader)",
+                "sender if kind in SENT_BY_LEADERS else NO_REPLICA)",
+                "sender if kind in SENT_BY_LEADERS else self.leader)",
             ),
         ),
     ),
     Bug(
         name="any-sender-leads",
-        rule="Of all messages only an AppendEntries shows who leads a term.",
-        edits=(Edit("core.raft", "sender if kind is AppendEntries else NO_REPLICA)", "sender)"),),
+        rule="Of all messages only AppendEntries and InstallSnapshot show who leads a term.",
+        edits=(Edit("core.raft", "sender if kind in SENT_BY_LEADERS else NO_REPLICA)", "sender)"),),
     ),
     Bug(
         name="no-first-entry",

@@ -47,7 +47,7 @@ BUGS = (
     Bug(
         name="gone-for-ever",
         rule="Whoever is heard again is not gone any more.",
-        edits=(Edit("core.progress", "        self.gone = False\n\n    def window", "\n    def window"),),
+        edits=(Edit("core.progress", "        self.gone = False\n\n    def behind", "\n    def behind"),),
     ),
     Bug(
         name="hand-over-to-who-is-gone",

@@ -59,11 +59,6 @@ BUGS = (
             ),
             Edit("core.raft", "        COMMIT_IS_MONOTONIC.require(self.commit_index, index)\n", ""),
             Edit(
-                "core.raft",
-                "if self._handed_commit == self.commit_index:",
-                "if self._handed_commit >= self.commit_index:",
-            ),
-            Edit(
                 "core.raft", "        APPLIED_WITHIN_COMMIT.require(self.applied_index, index, self.commit_index)\n", ""
             ),
         ),
@@ -126,8 +121,8 @@ BUGS = (
         edits=(
             Edit(
                 "core.raft",
-                "if not entries and hard_state == self._handed_hard_state and not self._messages_after_persist:",
-                "if not entries and not self._messages_after_persist:",
+                "news = base or entries or hard_state != self._handed_hard_state",
+                "news = base or entries",
             ),
         ),
     ),
@@ -148,16 +143,14 @@ BUGS = (
         edits=(
             Edit(
                 "core.raft",
-                "self.log = Log(restored.base_index, restored.base_term, restored.entries)",
-                "self.log = Log(restored.base_index, restored.base_term, restored.entries[:-1])",
+                "restored.base_term, restored.entries, restored.base_time_ms)",
+                "restored.base_term, restored.entries[:-1], restored.base_time_ms)",
             ),
         ),
     ),
     Bug(
         name="all-committed-after-a-start",
-        rule="A replica that just started knows of nothing above its log's base that it is committed.",
-        edits=(
-            Edit("core.raft", "self.commit_index = restored.base_index", "self.commit_index = self.log.last_index"),
-        ),
+        rule="A replica that just started knows of nothing beyond its snapshot that it is committed.",
+        edits=(Edit("core.raft", "self.commit_index = start", "self.commit_index = self.log.last_index"),),
     ),
 )

@@ -83,7 +83,11 @@ BUGS = (
         name="probe-waits-for-ever",
         rule="After a rejection the next probe goes out at once.",
         edits=(
-            Edit("core.progress", "        self.probe_sent = False\n        self._inflight", "        self._inflight"),
+            Edit(
+                "core.progress",
+                "        self.probe_sent = False\n        self.snapshot_told",
+                "        self.snapshot_told",
+            ),
         ),
     ),
     Bug(

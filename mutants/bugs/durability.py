@@ -45,14 +45,14 @@ BUGS = (
         edits=(
             Edit(
                 "node.log_writer",
-                "                await self._wal.append(last.term, last.vote, entries)\n",
+                "                await self._wal.append(last.term, last.vote, entries, base)\n",
                 "",
             ),
             Edit(
                 "node.log_writer",
                 "                self._on_durable(last, messages)\n",
                 "                self._on_durable(last, messages)\n"
-                "                await self._wal.append(last.term, last.vote, entries)\n",
+                "                await self._wal.append(last.term, last.vote, entries, base)\n",
             ),
         ),
         tries=("storage", "process"),
@@ -77,8 +77,8 @@ BUGS = (
         edits=(
             Edit(
                 "node.log_writer",
-                "                await self._wal.append(last.term, last.vote, entries)\n",
-                "                try:\n                    await self._wal.append(last.term, last.vote, entries)\n"
+                "                await self._wal.append(last.term, last.vote, entries, base)\n",
+                "                try:\n                    await self._wal.append(last.term, last.vote, entries, base)\n"
                 "                except Exception:\n                    pass\n",
             ),
         ),
@@ -126,7 +126,7 @@ BUGS = (
                 "self.entries[frame.first_index - self.first_index : frame.last_index] = frame.entries()",
             ),
         ),
-        mix={"isolated leader": 40, "kill": 40},
+        mix={"isolated leader": 40, "kill": 40, "burst of clients": 20},
     ),
     Bug(
         name="frame-checksum-unchecked",

@@ -199,9 +199,9 @@ BUGS = (
         edits=(
             Edit("core.transfer", "if leader.transfer and raft.now >= leader.transfer.deadline:", "if False:"),
             Edit(
-                "core.replication",
-                "return min(when, leader.transfer.deadline) if leader.transfer else when",
-                "return when",
+                "core.transfer",
+                "return min(leader.transfer.deadline, leader.disk_due) if leader.transfer else leader.disk_due",
+                "return leader.disk_due",
             ),
         ),
         tries=("process",),

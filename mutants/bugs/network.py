@@ -50,7 +50,13 @@ BUGS = (
     Bug(
         name="who-is-ahead-is-no-member",
         rule="Who may know of a configuration that we do not have is let in.",
-        edits=(Edit("node.acquaintance", "if hello.last_index > commit_index:", "if False:"),),
+        edits=(
+            Edit(
+                "node.acquaintance",
+                "may name the other.\n            if hello.last_index > commit_index:",
+                "may name the other.\n            if False:",
+            ),
+        ),
         tests=("tests/node/test_acquaintance.py",),
     ),
     Bug(

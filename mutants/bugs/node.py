@@ -21,7 +21,13 @@ BUGS = (
     Bug(
         name="own-entries-remembered-too-long",
         rule="What a leader encoded itself is forgotten with its leadership: others may stand there then.",
-        edits=(Edit("node.applier", "        self._decoded.clear()\n", "        pass\n"),),
+        edits=(
+            Edit(
+                "node.applier",
+                'indexes proposed here."""\n        self._decoded.clear()\n',
+                'indexes proposed here."""\n',
+            ),
+        ),
         tries=("network",),
     ),
     Bug(
@@ -105,8 +111,8 @@ BUGS = (
             ),
             Edit(
                 "node.acquaintance",
-                "self._promised[peer] = max(self._promised.get(peer, (Term(0), Index(0))), (term, index))",
-                "self._promised[peer] = (term, max(self._promised.get(peer, (term, index))[1], index))",
+                "self._promised[peer] = max(self._promised.get(peer, NOTHING), (term, index))",
+                "self._promised[peer] = (term, max(self._promised.get(peer, NOTHING)[1], index))",
             ),
         ),
         tries=("network", "process"),

@@ -246,11 +246,6 @@ BUGS = (
         name="applies-the-uncommitted",
         rule="Only what is committed is handed out to be applied.",
         edits=(
-            Edit(
-                "core.raft",
-                "        if self._handed_commit == self.commit_index:",
-                "        if self._handed_commit >= self.commit_index:",
-            ),
             Edit("core.raft", "        del entries[self.commit_index - self._handed_commit :]\n", ""),
             Edit(
                 "core.raft",
