@@ -78,8 +78,10 @@ BUGS = (
             Edit(
                 "node.log_writer",
                 "                await self._wal.append(last.term, last.vote, entries, base)\n",
-                "                try:\n                    await self._wal.append(last.term, last.vote, entries, base)\n"
-                "                except Exception:\n                    pass\n",
+                "                try:\n"
+                "                    await self._wal.append(last.term, last.vote, entries, base)\n"
+                "                except Exception:\n"
+                "                    pass\n",
             ),
         ),
         mix={"disk error": 30, "kill": 20},
