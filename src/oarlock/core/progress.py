@@ -5,6 +5,9 @@ from collections import deque
 from oarlock.core.invariants import BEATS_GROW, MATCH_IS_MONOTONIC
 from oarlock.types import Beat, Index
 
+LATENCY_KEPT = 0.9
+"""Of the average so far, when another echo comes."""
+
 
 class Progress:
     """A follower starts by being *probed*: one message at a time, until one is accepted and shows where the logs
@@ -28,6 +31,10 @@ class Progress:
         """Highest beat it has echoed in this term."""
         self.echoed_at = now
         """When its last echo arrived; on winning, a grace as if it had just done so."""
+        self.beat_latency_s: float | None = None
+        """Moving average of what it takes to echo a beat; None before the first."""
+        self._timed: tuple[Beat, float] | None = None
+        """A beat that was sent, and when: one at a time is timed."""
         self.commit_sent = Index(0)
         """Highest commit index it was sent."""
         self.awaited = Index(0)
@@ -41,6 +48,15 @@ class Progress:
         self.echoed = max(self.echoed, beat)
         self.echoed_at = now
         self.gone = False
+        if self._timed is not None and beat >= self._timed[0]:
+            took_s = now - self._timed[1]
+            self.beat_latency_s = took_s + LATENCY_KEPT * ((self.beat_latency_s or took_s) - took_s)
+            self._timed = None
+
+    def beat_sent(self, beat: Beat, now: float) -> None:
+        """It is being sent a message that carries ``beat``, perhaps not for the first time."""
+        if self._timed is None and beat > self.echoed:
+            self._timed = (beat, now)
 
     def behind(self, base_index: Index) -> bool:
         """Whether a log with this base cannot serve it: it lacks the entries, or the term of the one before them."""

@@ -102,6 +102,7 @@ def _send_append(
         ),
     )
     progress.commit_sent = raft.commit_index
+    progress.beat_sent(leader.beat, raft.now)
 
 
 def on_append_ack(raft: Raft, sender: ReplicaId, message: AppendAck) -> None:

@@ -66,6 +66,7 @@ def offer(raft: Raft, leader: Leader, peer: ReplicaId, progress: Progress, *, du
     if due or progress.snapshot_told != snapshot.index:
         progress.snapshot_told = snapshot.index
         time_ms = raft.log_time.at(raft.now)
+        progress.beat_sent(leader.beat, raft.now)
         raft.send(peer, InstallSnapshot(raft.term, leader.beat, snapshot.index, snapshot.term, time_ms))
 
 

@@ -4,19 +4,26 @@ from collections.abc import Mapping
 
 from oarlock.core.roles import Leader, Role
 from oarlock.node.api import MemberRole, MemberStatus
-from oarlock.types import NO_REPLICA, Configuration, Member, ReplicaId
+from oarlock.types import NO_REPLICA, Configuration, Index, Member, ReplicaId
 
 
 def member_statuses(
-    configuration: Configuration, role: Role, servers: Mapping[ReplicaId, tuple[str, str]], now: float
+    configuration: Configuration,
+    role: Role,
+    base_index: Index,
+    servers: Mapping[ReplicaId, tuple[str, str]],
+    now: float,
 ) -> tuple[MemberStatus, ...]:
-    """All members in the order of their ids. ``servers``: where each speaks Redis and HTTP, if that is known."""
+    """All members in the order of their ids. ``base_index``: where the log begins. ``servers``: where each speaks Redis
+    and HTTP, if that is known."""
     members = sorted(configuration.members, key=lambda member: member.id)
-    return tuple(_status(member, configuration, role, servers.get(member.id, ("", "")), now) for member in members)
+    return tuple(
+        _status(member, configuration, role, base_index, servers.get(member.id, ("", "")), now) for member in members
+    )
 
 
 def _status(
-    member: Member, configuration: Configuration, role: Role, servers: tuple[str, str], now: float
+    member: Member, configuration: Configuration, role: Role, base_index: Index, servers: tuple[str, str], now: float
 ) -> MemberStatus:
     progress = role.progress.get(member.id) if isinstance(role, Leader) else None
     leads = isinstance(role, Leader) and progress is None
@@ -30,8 +37,8 @@ def _status(
         http_address=servers[1],
         match_index=progress.match if progress else None,
         last_contact_s=now - progress.echoed_at if progress else 0.0 if leads else None,
-        beat_latency_s=None,
-        installing=False if progress else None,
+        beat_latency_s=progress.beat_latency_s if progress else None,
+        installing=progress.behind(base_index) if progress else None,
     )
 
 

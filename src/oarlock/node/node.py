@@ -573,8 +573,13 @@ class Node:
     def _member_statuses(self) -> tuple[MemberStatus, ...]:
         own = (self._redis_address, self._http_address)
         addresses = {peer: (hello.redis_address, hello.http_address) for peer, hello in self._hellos.items()}
+        raft = self._raft
         return member_statuses(
-            self._raft.configuration, self._raft.role, {**addresses, self.id: own}, self._clock.monotonic_s()
+            raft.configuration,
+            raft.role,
+            raft.log.base_index,
+            {**addresses, self.id: own},
+            self._clock.monotonic_s(),
         )
 
     # ── what links call (oarlock.network.events.LinkEvents) ──────────────────────────────────────────────────
