@@ -23,7 +23,7 @@ class Replica:
     def __init__(self, id: int) -> None:
         self.id = id
         self.lives = 1
-        self.damaged = False
+        self.damaged = self.wiped = False
         self.log = Log(Index(0), Term(0))
         self.wal = SimpleNamespace(_last_index=0)
         self.raft = SimpleNamespace(log=self.log, commit_index=0, configuration=of(1, 2, 3, 4))

@@ -62,8 +62,8 @@ class Committed:
         epoch = (host.lives, log.epoch)
         if self._epochs.get(host.id) != epoch:
             self._epochs[host.id] = epoch
-            # A damaged disk may have lost what its replica had promised; that it had it still counts.
-            kept = max(last, len(durable) - 1) if host.damaged else last
+            # A disk that was damaged or lost may not have what its replica had promised; that it had it still counts.
+            kept = max(last, len(durable) - 1) if host.damaged or host.wiped else last
             del durable[kept + 1 :]
             self._looked[host.id] = 0
         base = log.base_index
