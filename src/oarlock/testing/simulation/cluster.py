@@ -170,7 +170,7 @@ class Cluster:
         return next(host for host in self.hosts if host.address == address)
 
     def failed(self, host: Host, error: BaseException) -> None:
-        if isinstance(error, ReplicaRemoved) and host.id in self.departed:
+        if host.id in self.departed and (isinstance(error, ReplicaRemoved) or "was removed from" in str(error)):
             return
         if isinstance(error.__cause__, Divergence):
             self.violated(str(error.__cause__))
