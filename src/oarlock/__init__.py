@@ -4,14 +4,21 @@ await oarlock.initialise("data/1", 1, {1: "10.0.0.1:7401", 2: "10.0.0.2:7401", 3
 node = await oarlock.Node.open("data/1", MyStateMachine())
 await node.propose(b"command")     # durable on a majority, applied here
 await node.read(query)             # linearizable, nothing is written
+
+To a cluster that has formed, others are added while it runs:
+
+member = await oarlock.join("data/4", 4, "10.0.0.4:7401", invitation)    # there; node.invitation() is from any of them
+await leader.change(oarlock.Change(add=(member,)))
 """
 
 import secrets
 from collections.abc import Mapping
 
+from oarlock.core.change import Change
 from oarlock.core.config import Config
 from oarlock.errors import (
     AuthorityTimedOut,
+    ChangeRefused,
     CommandTooLarge,
     NotExecuted,
     NotLeader,
@@ -25,11 +32,12 @@ from oarlock.errors import (
     Unavailable,
 )
 from oarlock.node.api import Status
+from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
-from oarlock.state_machine import Position, StateMachine
+from oarlock.state_machine import Position, SnapshottingStateMachine, StateMachine, TimedStateMachine
 from oarlock.storage import identity as _identity
 from oarlock.storage.os_disk import OsDisk
-from oarlock.types import Command, ReplicaId
+from oarlock.types import Command, Member, ReplicaId
 
 __version__ = "0.1.0"
 
@@ -51,11 +59,28 @@ async def initialise(directory: str, replica: int, members: Mapping[int, str], c
     )
 
 
+async def join(directory: str, replica: int, address: str, invitation: bytes) -> Member:
+    """Make ``directory`` the data directory of a new replica of a cluster that has formed: once in its life.
+
+    ``address`` is the ``host:port`` where it will listen for the others; ``invitation`` is what
+    :meth:`oarlock.Node.invitation` gave at any replica. The new one takes part once a leader has been asked to
+    ``change(Change(add=(member,)))`` with the result, or ``Change(replace=((old, member),))``; it may be opened before.
+
+    :raises StartupError: the directory is not empty, or the cluster could not take in such a replica. Nothing changed.
+    """
+    member = Member(ReplicaId(replica), address, secrets.randbits(62) + 1)
+    await _identity.write_identity(OsDisk(), directory, Invitation.decode(invitation).identity(member))
+    return member
+
+
 __all__ = [
     "AuthorityTimedOut",
+    "Change",
+    "ChangeRefused",
     "Command",
     "CommandTooLarge",
     "Config",
+    "Member",
     "Node",
     "NotExecuted",
     "NotLeader",
@@ -65,10 +90,13 @@ __all__ = [
     "Position",
     "ReplicaFailed",
     "ShuttingDown",
+    "SnapshottingStateMachine",
     "StartupError",
     "StateMachine",
     "Status",
     "TermElapsed",
+    "TimedStateMachine",
     "Unavailable",
     "initialise",
+    "join",
 ]

@@ -8,6 +8,7 @@ import pytest
 
 from oarlock.core import Change
 from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, StartupError, Unavailable
+from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
 from oarlock.storage.snapshot import SnapshotFile
 from oarlock.testing.memory_disk import MemoryDisk
@@ -227,3 +228,19 @@ async def test_leadership_goes_to_whom_it_is_meant_for() -> None:
         await eventually(lambda: leader.status().ready and target.status().ready)
         assert await leader.transfer(target.id) == target.id
         assert (await cluster.leader()).id == target.id
+
+
+@scenario
+async def test_an_invitation_is_all_that_a_new_replica_needs_to_know() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        invitation = Invitation.decode(cluster.nodes[1].invitation())
+        new, known = cluster.plug_in(4), cluster.plug_in(2)
+        assert invitation.identity(new).configuration.learners == (4,)
+        assert invitation.identity(known).configuration.learners == (2,), "it may have lost its disk"
+        await leader.change(Change(remove=(ReplicaId(3) if leader.id != 3 else ReplicaId(2),)))
+        gone = ReplicaId(3) if leader.id != 3 else ReplicaId(2)
+        with pytest.raises(StartupError, match="never used again"):
+            Invitation.decode(leader.invitation()).identity(cluster.plug_in(gone))
+        with pytest.raises(StartupError, match="no invitation"):
+            Invitation.decode(b"hello")

@@ -59,6 +59,7 @@ from oarlock.node.batch import BATCH_BYTES, encode_batch
 from oarlock.node.clock import Clock, LoopClock
 from oarlock.node.fetching import PART_BYTES, SnapshotFetcher
 from oarlock.node.intake import Intake, command_bytes, is_command, slice_bytes
+from oarlock.node.invitation import Invitation
 from oarlock.node.log_writer import DurablePosition, LogWriter, Outgoing
 from oarlock.node.member_status import member_statuses
 from oarlock.node.reads import QueryGroup, Reads, RemoteRound, Round
@@ -423,6 +424,11 @@ class Node:
     def configuration(self) -> Configuration:
         """The configuration in force here."""
         return self._raft.configuration
+
+    def invitation(self) -> bytes:
+        """What :func:`oarlock.join` must be given at a replica that is to join this one's cluster."""
+        identity = self._identity
+        return Invitation(identity.cluster_id, identity.cluster_name, self._raft.configuration).encode()
 
     async def change(
         self, change: Change, *, force: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
