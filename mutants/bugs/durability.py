@@ -273,9 +273,7 @@ BUGS = (
     Bug(
         name="damaged-snapshot-counts",
         rule="A start reads all of a snapshot before it counts.",
-        edits=(
-            Edit("storage.snapshots", "                await self._verify(newest.path)\n", "                pass\n"),
-        ),
+        edits=(Edit("storage.snapshots", "            await self._verify(stored.path)\n", "            pass\n"),),
         tests=("tests/storage/test_snapshots.py",),
     ),
     Bug(

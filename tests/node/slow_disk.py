@@ -68,6 +68,9 @@ class SlowDisk:
     def lock(self, path: str) -> Lock | None:
         return self.inner.lock(path)
 
+    def is_locked(self, path: str) -> bool:
+        return self.inner.is_locked(path)
+
 
 class SlowFile:
     """A file of a :class:`SlowDisk`."""

@@ -94,7 +94,7 @@ async def test_a_damaged_newest_one_does_not_count(bit: int) -> None:
     whole = await store.find_whole()
     assert whole is not None
     assert (whole.header, indexes(store)) == (header_at(1), [1])
-    assert [str(damage).startswith(f"{path} is damaged at offset ") for damage in store.damage] == [True]
+    assert [str(damage).startswith(f"{path} is damaged at offset ") for damage in store.damage.values()] == [True]
     assert path in disk.paths(), "somebody may want to look at it"
     await take(disk, store, header_at(3))
     assert (indexes(store), store.log_needed_after) == ([3, 1], 1)
@@ -126,7 +126,7 @@ async def test_one_under_another_ones_name_is_damage() -> None:
     await disk.rename(stored.path, store.path_for(header_at(8).point))
     store = await open_store(disk)
     assert store.all == ()
-    assert "it is of index 1, and its name says 8" in str(store.damage[0])
+    assert "it is of index 1, and its name says 8" in str(*store.damage.values())
 
 
 # Receiving

@@ -71,5 +71,5 @@ def _gap(snapshots: SnapshotStore, directory: str, first_index: Index) -> Corrup
         "trying to save what can be read"
     )
     if snapshots.damage:
-        return CorruptSnapshot(f"{snapshots.damage[0]}; {what}")
+        return CorruptSnapshot(f"{next(iter(snapshots.damage.values()))}; {what}")
     return CorruptLog(what)

@@ -72,7 +72,8 @@ class Disk(Protocol):
         ...
 
     async def rename(self, source: str, target: str) -> None:
-        """Give the file another name in the same directory, replacing what had it. Atomic."""
+        """Give the file another name in the same directory, replacing what had it; or the directory, if nothing has
+        the name. Atomic."""
         ...
 
     async def remove(self, path: str) -> None: ...
@@ -93,4 +94,8 @@ class Disk(Protocol):
 
     def lock(self, path: str) -> Lock | None:
         """Take an exclusive lock on the file at ``path`` (made if missing), or None if another holds it."""
+        ...
+
+    def is_locked(self, path: str) -> bool:
+        """Whether somebody holds that lock. Makes nothing, and keeps nobody from taking it."""
         ...

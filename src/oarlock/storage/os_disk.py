@@ -91,7 +91,9 @@ def _settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None)
 class OsDisk:
     """The file system of the machine. Usable from one event loop at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, read_only: bool = False) -> None:
+        """``read_only``: files can be opened that may not be written, and none of them is."""
+        self._access = os.O_RDONLY if read_only else os.O_RDWR
         self._housekeeping = _Worker("oarlock-housekeeping")
 
     def close(self) -> None:
@@ -99,7 +101,7 @@ class OsDisk:
         self._housekeeping.stop()
 
     async def open(self, path: str, *, create: bool = False) -> File:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        flags = self._access | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         descriptor = await self._housekeeping.run(lambda: os.open(path, flags, 0o644))
         return _OsFile(path, descriptor, self._housekeeping)
 
@@ -133,6 +135,19 @@ class OsDisk:
             os.close(descriptor)
             raise
         return _OsLock(descriptor)
+
+    def is_locked(self, path: str) -> bool:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # and let go of it at once
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
 
 class _OsLock:

@@ -3,28 +3,26 @@
 The last frame may have been read from the page cache and not be on disk: its process was killed before the sync, or
 the sync failed and the kernel forgot about it. So it is written again, into a new segment whose header carries the
 new boot and ends the log before it where that frame started. What lies beyond that end is ignored for ever, and the
-old files are touched only once the new one is durable under its name. ``replay.py`` decides what is a frame, and
-``base.py`` what the log means beside the snapshots.
+old files are touched only once the new one is durable under its name. ``chain.py`` finds the files of the log,
+``replay.py`` decides what is a frame, and ``base.py`` what the log means beside the snapshots.
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
-from oarlock.errors import CorruptLog, StartupError
+from oarlock.errors import StartupError
 from oarlock.storage.base import Base, Footing, find_footing
+from oarlock.storage.chain import begin_replay, find_chain, read_segment, segment_numbers
 from oarlock.storage.disk import Disk, File, is_lack_of_space
 from oarlock.storage.frame import encode, salt
 from oarlock.storage.identity import Identity
-from oarlock.storage.replay import Replay, Segment
+from oarlock.storage.replay import Replay
 from oarlock.storage.segment import (
     SegmentEnd,
     SegmentHeader,
-    corrupt_log,
     encode_header,
-    read_header,
     segment_name,
-    segment_number,
 )
 from oarlock.storage.snapshots import SnapshotStore
 from oarlock.storage.spare import remove_spare
@@ -63,12 +61,12 @@ async def recover(
     """
     await remove_if_there(disk, f"{directory}/{_TEMPORARY_NAME}")
     await remove_spare(disk, directory)
-    numbers = [number for name in await disk.list(directory) if (number := segment_number(name)) is not None]
-    chain = await _find_chain(disk, directory, numbers, identity)
-    oldest, newest = chain[0].header, chain[-1].header
-    replay = Replay(oldest.term, oldest.vote, oldest.first_sequence, oldest.first_index)
+    numbers = await segment_numbers(disk, directory)
+    chain = await find_chain(disk, directory, numbers, identity)
+    newest = chain[-1].header
+    replay = begin_replay(chain)
     for segment in chain:
-        replay.read_segment(segment, await _read_segment(disk, segment))
+        replay.read_segment(segment, await read_segment(disk, segment))
     footing = await find_footing(snapshots, directory, replay.first_index, replay.entries)
     if not footing.log_counts:
         replay = _start_after(footing.base, replay)
@@ -86,63 +84,6 @@ def _start_after(base: Base, replay: Replay) -> Replay:
     """A log without entries after the base. No replica's term is below that of an entry it knows."""
     term, vote = max((replay.term, replay.vote), (base.term, NO_REPLICA))
     return Replay(term, vote, replay.next_sequence, Index(base.index + 1), notes=replay.notes)
-
-
-async def _find_chain(disk: Disk, directory: str, numbers: Sequence[int], identity: Identity) -> list[Segment]:
-    """The segments that the log consists of, oldest first: the newest, the one that it continues, and so on.
-
-    Others were left behind when a recovery ended the log elsewhere, and hold nothing of it, or nothing that is needed.
-    """
-    if not numbers:
-        raise CorruptLog(
-            f"{directory} holds no log although this replica was initialised: put back what belongs there, or replace "
-            "this replica with a new one"
-        )
-    chain: list[Segment] = []
-    number, end = numbers[-1], None
-    while True:
-        path = f"{directory}/{segment_name(number)}"
-        if number not in numbers:
-            raise corrupt_log(path, 0, "the file is missing, but a later segment continues it")
-        file = await disk.open(path)
-        try:
-            header, header_bytes = await read_header(file, path)
-        finally:
-            await file.close()
-        _check_owner(header, path, identity)
-        if header.number != number or (header.previous is not None and header.previous.number >= number):
-            raise corrupt_log(path, 0, f"segment {header.number} stands where segment {number} belongs")
-        oldest = chain[0].header.oldest if chain else header.oldest
-        if number == oldest:
-            header = msgspec.structs.replace(header, previous=None)  # it may be gone, and does not count if not
-        chain.append(Segment(path, header, header_bytes, end))
-        if header.previous is None:
-            break
-        number, end = header.previous.number, header.previous.offset
-    if oldest is not None and number != oldest:
-        raise corrupt_log(path, 0, f"the log begins there, and not with segment {oldest} as it should")
-    return chain[::-1]
-
-
-def _check_owner(header: SegmentHeader, path: str, identity: Identity) -> None:
-    for kind, found, expected in (
-        ("cluster", header.cluster_id, identity.cluster_id),
-        ("replica", header.replica, identity.replica),
-        ("incarnation", header.incarnation, identity.incarnation),
-    ):
-        if found != expected:
-            raise StartupError(
-                f"{path} is of {kind} {found}, but this directory was initialised for {kind} {expected}: the files of "
-                "two replicas are mixed up; put back what belongs here, or replace this replica with a new one"
-            )
-
-
-async def _read_segment(disk: Disk, segment: Segment) -> bytes:
-    file = await disk.open(segment.path)
-    try:
-        return await file.read_at(0, await file.size() if segment.end is None else segment.end)
-    finally:
-        await file.close()
 
 
 async def _write_again(

@@ -36,15 +36,14 @@ class SnapshotStore:
     """All snapshots of one data directory. Open it with :meth:`open`."""
 
     def __init__(self, disk: Disk, directory: str, cluster_id: str) -> None:
-        self.damage: list[CorruptSnapshot] = []
-        """What is wrong with those that do not count."""
+        self.damage: dict[str, CorruptSnapshot] = {}
+        """By path, what is wrong with those that do not count. Their files stay, for whoever wants to look, until the
+        next snapshot is there."""
         self._disk = disk
         self._directory = directory
         self._cluster_id = cluster_id
         self._all: list[StoredSnapshot] = []
         """Newest first."""
-        self._damaged: list[str] = []
-        """Files that stay, for whoever wants to look, until the next snapshot is there."""
         self._pins: list[Index] = []
         self._received = 0
 
@@ -59,7 +58,25 @@ class SnapshotStore:
         """
         store = cls(disk, f"{directory}/{SNAPSHOTS_NAME}", cluster_id)
         await disk.make_directory(store._directory)
+        for name in await disk.list(store._directory):
+            if name.endswith(TEMPORARY_SUFFIX):
+                await disk.remove(f"{store._directory}/{name}")
         await store._find_all()
+        if store._all:
+            # A name may be that of a process that was killed before it was durable. From here on it counts.
+            await disk.sync_directory(store._directory)
+        return store
+
+    @classmethod
+    async def look(cls, disk: Disk, directory: str, cluster_id: str) -> "SnapshotStore":
+        """The same to be looked at: nothing is changed, and nothing is to be added.
+
+        :raises StartupError: as of :meth:`open`
+        :raises OSError: the disk failed
+        """
+        store = cls(disk, f"{directory}/{SNAPSHOTS_NAME}", cluster_id)
+        if await disk.exists(store._directory):
+            await store._find_all()
         return store
 
     @property
@@ -85,22 +102,29 @@ class SnapshotStore:
 
         :raises OSError: the disk failed
         """
-        while (newest := self.newest) is not None:
-            try:
-                await self._verify(newest.path)
-            except CorruptSnapshot as damage:
-                del self._all[0]
-                self._note(newest.path, damage)
-            else:
-                break
+        while (newest := self.newest) is not None and not await self.is_whole(newest):
+            pass
         return newest
+
+    async def is_whole(self, stored: StoredSnapshot) -> bool:
+        """Read all of it. If it is damaged it does not count any more.
+
+        :raises OSError: the disk failed
+        """
+        try:
+            await self._verify(stored.path)
+        except CorruptSnapshot as damage:
+            self._all.remove(stored)
+            self.damage[stored.path] = damage
+            return False
+        return True
 
     async def added(self, header: SnapshotHeader, size_bytes: int) -> StoredSnapshot:
         """Take note of a snapshot that has been finished, durably, at :meth:`path_for` its point; older ones go."""
         stored = StoredSnapshot(self.path_for(header.point), header, size_bytes)
         others = [other for other in self._all if other.path != stored.path]
         self._all = sorted([stored, *others], key=lambda one: one.header.point.index, reverse=True)
-        self._damaged = [path for path in self._damaged if path != stored.path]
+        self.damage.pop(stored.path, None)
         await self.forget_old()
         return stored
 
@@ -115,8 +139,8 @@ class SnapshotStore:
     async def forget_old(self) -> None:
         """Remove all but the newest two and those that are pinned. What cannot be removed is in nobody's way."""
         kept = [one for place, one in enumerate(self._all) if place < KEPT or one.header.point.index in self._pins]
-        old = [one.path for one in self._all if one not in kept] + self._damaged
-        self._all, self._damaged = kept, []
+        old = [*(one.path for one in self._all if one not in kept), *self.damage]
+        self._all, self.damage = kept, {}
         for path in old:
             try:
                 await self._disk.remove(path)
@@ -135,16 +159,11 @@ class SnapshotStore:
     async def _find_all(self) -> None:
         for name in await self._disk.list(self._directory):
             path = f"{self._directory}/{name}"
-            if name.endswith(TEMPORARY_SUFFIX):
-                await self._disk.remove(path)
-            elif match := _NAME.fullmatch(name):
+            if match := _NAME.fullmatch(name):
                 try:
                     self._all.insert(0, await self._look_at(path, Index(int(match[1]))))
                 except CorruptSnapshot as damage:
-                    self._note(path, damage)
-        if self._all:
-            # A name may be that of a process that was killed before it was durable. From here on it counts.
-            await self._disk.sync_directory(self._directory)
+                    self.damage[path] = damage
 
     async def _look_at(self, path: str, index: Index) -> StoredSnapshot:
         file = await SnapshotFile.open(self._disk, path, self._cluster_id)
@@ -160,10 +179,6 @@ class SnapshotStore:
         finally:
             await file.close()
         return file.header
-
-    def _note(self, path: str, damage: CorruptSnapshot) -> None:
-        self._damaged.append(path)
-        self.damage.append(damage)
 
 
 class Receiving:

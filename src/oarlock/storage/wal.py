@@ -119,7 +119,7 @@ class Wal:
             snapshot_path=snapshot.path if snapshot else "",
             configuration=snapshot.header.point.configuration if snapshot else header.configuration,
             entries=footing.entries,
-            notes=(*replay.notes, *map(str, snapshots.damage)),
+            notes=(*replay.notes, *map(str, snapshots.damage.values())),
         )
         return cls(disk, log_directory, recovered, segment_bytes), state
 

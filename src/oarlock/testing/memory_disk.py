@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import NamedTuple, Self
 
@@ -133,7 +133,25 @@ def _put(data: bytearray, offset: int, content: bytes) -> None:
     data[offset : offset + len(content)] = content
 
 
-_Names = dict[str, _Contents]
+class _Names(dict[str, _Contents]):
+    """The files by their names, and the directories."""
+
+    def __init__(self, files: "Mapping[str, _Contents]", directories: Iterable[str]) -> None:
+        super().__init__(files)
+        self.directories = dict.fromkeys(directories)
+
+    def move(self, source: str, target: str) -> None:
+        """Give a directory another name."""
+
+        def moved(path: str) -> str:
+            return target + path[len(source) :] if path == source or path.startswith(source + "/") else path
+
+        files = {moved(path): contents for path, contents in self.items()}
+        self.clear()
+        self.update(files)
+        self.directories = {moved(path): None for path in self.directories}
+
+
 _NameChange = Callable[[_Names], None]
 
 
@@ -142,10 +160,9 @@ class MemoryDisk:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._names: _Names = {}
-        self._durable_names: _Names = {}
+        self._names = _Names({}, ())
+        self._durable_names = _Names({}, ())
         self._unsynced_names: dict[str, list[_NameChange]] = {}
-        self._directories: dict[str, None] = {}
         self._locked: dict[str, None] = {}
         self._faults: list[_Fault] = []
         self._off = False
@@ -203,7 +220,7 @@ class MemoryDisk:
         self._off = True
         other = self._new()
         other._names, other._durable_names = self._names, self._durable_names
-        other._unsynced_names, other._directories = self._unsynced_names, self._directories
+        other._unsynced_names = self._unsynced_names
         other.capacity_bytes = self.capacity_bytes
         return other
 
@@ -216,18 +233,17 @@ class MemoryDisk:
         """The disk as it is when the power is back. This object is dead from now on."""
         self._off = True
         other = self._new()
-        other._directories = self._directories
         other.capacity_bytes = self.capacity_bytes
-        names = dict(self._durable_names)
+        names = _Names(self._durable_names, self._durable_names.directories)
         for directory in sorted(self._unsynced_names):
             survives = self._fate()
             for change in self._unsynced_names[directory]:
                 if survives():
                     change(names)
         for path, contents in names.items():
-            other._names[path] = contents.after_power_failure(self._fate(), self._random)
-            other._names[path].path = path
-        other._durable_names = dict(other._names)
+            names[path] = contents.after_power_failure(self._fate(), self._random)
+            names[path].path = path
+        other._names, other._durable_names = names, _Names(names, names.directories)
         return other
 
     def _new(self) -> Self:
@@ -260,6 +276,9 @@ class MemoryDisk:
 
     async def rename(self, source: str, target: str) -> None:
         assert posixpath.dirname(source) == posixpath.dirname(target), "a file is renamed within its directory"
+        if source in self._names.directories:
+            await self._rename_directory(source, target)
+            return
         contents = self._find(source)
 
         def move(names: _Names) -> None:
@@ -269,6 +288,17 @@ class MemoryDisk:
 
         await self._change_names("rename", target, move)
         contents.path = target
+
+    async def _rename_directory(self, source: str, target: str) -> None:
+        if target in self._names.directories:
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), target)
+        inside = [
+            path for path, changes in self._unsynced_names.items() if changes and f"{path}/".startswith(source + "/")
+        ]
+        assert not inside, "the names in a directory are synced before its own is changed"
+        await self._change_names("rename", target, lambda names: names.move(source, target))
+        for path, contents in self._names.items():
+            contents.path = path
 
     async def remove(self, path: str) -> None:
         contents = self._find(path)
@@ -283,19 +313,19 @@ class MemoryDisk:
         self._begin("list", directory)
         if directory in self._names:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
-        if directory not in self._directories:
+        if directory not in self._names.directories:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
-        everything: Iterable[str] = [*self._names, *self._directories]
+        everything: Iterable[str] = [*self._names, *self._names.directories]
         return sorted(posixpath.basename(path) for path in everything if posixpath.dirname(path) == directory)
 
     async def exists(self, path: str) -> bool:
         self._begin("exists", path)
-        return path in self._names or path in self._directories
+        return path in self._names or path in self._names.directories
 
     async def make_directory(self, path: str) -> None:
         self._begin("make_directory", path)
         while path not in ("", "/"):
-            self._directories[path] = None
+            self._names.directories[path] = self._durable_names.directories[path] = None
             path = posixpath.dirname(path)
 
     async def sync_directory(self, directory: str) -> None:
@@ -315,6 +345,10 @@ class MemoryDisk:
         self._names.setdefault(path, _Contents(path))
         self._locked[path] = None
         return _MemoryLock(self._locked, path)
+
+    def is_locked(self, path: str) -> bool:
+        self._begin("is_locked", path)
+        return path in self._locked
 
     # Steps
 
@@ -362,7 +396,7 @@ class MemoryDisk:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
 
     def _in_directory(self, path: str) -> None:
-        if posixpath.dirname(path) not in self._directories:
+        if posixpath.dirname(path) not in self._names.directories:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
