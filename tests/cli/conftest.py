@@ -9,7 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
+from oarlock.cli.command import run
+
 DEADLINE_S = 30.0
+Outcome = tuple[int, str, str]
+Command = Callable[..., Outcome]
 
 
 def oarlock(*arguments: str, timeout_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
@@ -32,6 +36,26 @@ def is_running(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command in this process; exit status, output, complaints."""
+
+    def command(*arguments: str) -> Outcome:
+        status = run(arguments)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return command
+
+
+def refused(outcome: Outcome, saying: str, status: int = 2) -> None:
+    """It said why in one sentence, and nothing else."""
+    code, out, err = outcome
+    assert code == status, (out, err)
+    assert saying in err and err.startswith("oarlock") and err.count("\n") == 1, err
+    assert not out
 
 
 @pytest.fixture

@@ -35,3 +35,12 @@ def size(size_bytes: int) -> str:
         if size_bytes >> shift:
             return f"{size_bytes / (1 << shift):.1f} {unit}"
     return f"{size_bytes} bytes"
+
+
+def log_time(time_ms: int) -> str:
+    """A time of the log, as days and a time of day."""
+    days, rest = divmod(time_ms, 86_400_000)
+    hours, rest = divmod(rest, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    text = f"{hours}:{minutes:02}:{rest / 1000:06.3f}"
+    return f"{days} d {text}" if days else text

@@ -2,13 +2,15 @@
 
 There are two ways: a member of a cluster that is to form (``oarlock init``), and one that joins a cluster which has
 formed (``oarlock add`` and its like). The second knows everyone's incarnation from the beginning, and does not vote.
+A cluster that is to form may begin with a snapshot of another one's state (``oarlock restore`` and ``recover``).
 
-``identity.json`` is renamed into place as the last step of the initialisation, after the first segment of the log.
-So a directory that has an identity and no log has lost it, and is never taken for new.
+``identity.json`` is renamed into place as the last step of the initialisation, after the first segment of the log and
+the snapshot behind which it begins. So a directory that has an identity and no log has lost it, and is never taken for
+new; nor is one that has snapshots and no log.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -18,8 +20,21 @@ from crc32c import crc32c
 from oarlock.errors import DirectoryInUse, StartupError
 from oarlock.storage.disk import Disk, Lock
 from oarlock.storage.segment import SegmentHeader, encode_header, segment_name
+from oarlock.storage.snapshot import SnapshotHeader, SnapshotWriter
+from oarlock.storage.snapshots import SNAPSHOTS_NAME, snapshot_name
 from oarlock.storage.whole_file import TEMPORARY_SUFFIX, read_whole_file, write_whole_file
-from oarlock.types import FIRST_BOOTS, NO_REPLICA, Boot, Configuration, Index, Joining, Member, ReplicaId, Term
+from oarlock.types import (
+    FIRST_BOOTS,
+    NO_REPLICA,
+    Boot,
+    Configuration,
+    Index,
+    Joining,
+    Member,
+    ReplicaId,
+    SnapshotPoint,
+    Term,
+)
 
 INITIAL_FORMAT = 1
 JOINING_FORMAT = 2
@@ -52,6 +67,16 @@ class Identity(msgspec.Struct, frozen=True):
     def address(self) -> str:
         """Where this replica was to listen for the others when it was initialised."""
         return next(member.address for member in self.configuration.members if member.id == self.replica)
+
+
+class InitialState(msgspec.Struct, frozen=True):
+    """What a cluster begins with instead of nothing: another one's state."""
+
+    point: SnapshotPoint
+    """Where that stood in the other one's log; index, term and log time go on from there."""
+    node: bytes
+    """As in :class:`~oarlock.storage.snapshot.SnapshotHeader`."""
+    pieces: Iterable[bytes]
 
 
 class _InitialDocument(msgspec.Struct):
@@ -88,14 +113,21 @@ class _JoiningDocument(msgspec.Struct):
     removed: tuple[ReplicaId, ...]
 
 
-def derive_cluster_id(cluster_name: str, members: Mapping[ReplicaId, str]) -> str:
-    """The id that all replicas initialised with the same name and members derive, each on its own."""
-    text = "\n".join([cluster_name, *(f"{replica}={members[replica]}" for replica in sorted(members))])
+def derive_cluster_id(cluster_name: str, members: Mapping[ReplicaId, str], origin: str = "") -> str:
+    """The id that all replicas initialised with the same name and members derive, each on its own.
+
+    ``origin`` tells what state the cluster begins with; empty for none. So two that begin with different ones, or one
+    with none, are never of one cluster.
+    """
+    lines = [cluster_name, *(f"{replica}={members[replica]}" for replica in sorted(members))]
+    text = "\n".join([*lines, origin] if origin else lines)
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def new_identity(replica: ReplicaId, members: Mapping[ReplicaId, str], cluster_name: str, incarnation: int) -> Identity:
-    """The identity of a new data directory.
+def new_identity(
+    replica: ReplicaId, members: Mapping[ReplicaId, str], cluster_name: str, incarnation: int, origin: str = ""
+) -> Identity:
+    """The identity of a new data directory. ``origin``: as of :func:`derive_cluster_id`.
 
     :raises StartupError: the arguments contradict each other
     """
@@ -109,7 +141,7 @@ def new_identity(replica: ReplicaId, members: Mapping[ReplicaId, str], cluster_n
     ids = tuple(sorted(members))
     return Identity(
         format_version=INITIAL_FORMAT,
-        cluster_id=derive_cluster_id(cluster_name, members),
+        cluster_id=derive_cluster_id(cluster_name, members, origin),
         cluster_name=cluster_name,
         replica=replica,
         incarnation=incarnation,
@@ -267,11 +299,12 @@ async def initialise(
     return identity
 
 
-async def write_identity(disk: Disk, directory: str, identity: Identity) -> None:
+async def write_identity(disk: Disk, directory: str, identity: Identity, state: InitialState | None = None) -> None:
     """Make ``directory`` the data directory that ``identity`` tells of, as :func:`initialise` does.
 
     :raises StartupError: the directory is not empty, or is in use
     """
+    point = None if state is None else msgspec.structs.replace(state.point, configuration=identity.configuration)
     await disk.make_directory(directory)
     lock = await take_lock(disk, directory, wait_s=0)
     try:
@@ -282,16 +315,21 @@ async def write_identity(disk: Disk, directory: str, identity: Identity) -> None
             )
         log_directory = f"{directory}/{LOG_NAME}"
         await disk.make_directory(log_directory)
-        await write_whole_file(
-            disk, log_directory, segment_name(_FIRST_SEGMENT), encode_header(_first_header(identity))
-        )
+        header = encode_header(_first_header(identity, point))
+        await write_whole_file(disk, log_directory, segment_name(_FIRST_SEGMENT), header)
+        await _remove_snapshots(disk, directory)
+        if state is not None and point is not None:
+            await _write_snapshot(disk, directory, identity, point, state)
         await write_whole_file(disk, directory, IDENTITY_NAME, encode_identity(identity))
     finally:
         lock.release()
 
 
-def _first_header(identity: Identity) -> SegmentHeader:
-    """Of a segment without frames. It is what shows that there is a log, before the first start and ever after."""
+def _first_header(identity: Identity, point: SnapshotPoint | None) -> SegmentHeader:
+    """Of a segment without frames. It is what shows that there is a log, before the first start and ever after.
+
+    A log that begins behind a snapshot has no term below that one's, or entries of one term could differ.
+    """
     own = identity.configuration.member(identity.replica)
     generation = own.generation if own is not None else 0
     return SegmentHeader(
@@ -300,10 +338,10 @@ def _first_header(identity: Identity) -> SegmentHeader:
         replica=identity.replica,
         incarnation=identity.incarnation,
         boot=Boot(generation * FIRST_BOOTS),
-        term=Term(0),
+        term=point.term if point is not None else Term(0),
         vote=NO_REPLICA,
         configuration=identity.configuration,
-        first_index=Index(1),
+        first_index=Index(point.index + 1 if point is not None else 1),
         first_sequence=1,
         previous=None,
         first_frame_durable=False,
@@ -311,17 +349,44 @@ def _first_header(identity: Identity) -> SegmentHeader:
     )
 
 
+async def _remove_snapshots(disk: Disk, directory: str) -> None:
+    """Of an initialisation that was never finished."""
+    snapshots = f"{directory}/{SNAPSHOTS_NAME}"
+    if await disk.exists(snapshots):
+        for name in await disk.list(snapshots):
+            await disk.remove(f"{snapshots}/{name}")
+        await disk.sync_directory(snapshots)
+
+
+async def _write_snapshot(
+    disk: Disk, directory: str, identity: Identity, point: SnapshotPoint, state: InitialState
+) -> None:
+    snapshots = f"{directory}/{SNAPSHOTS_NAME}"
+    await disk.make_directory(snapshots)
+    header = SnapshotHeader(
+        cluster_id=identity.cluster_id, cluster_name=identity.cluster_name, point=point, node=state.node
+    )
+    writer = await SnapshotWriter.create(disk, f"{snapshots}/{snapshot_name(point.index)}", header)
+    try:
+        for piece in state.pieces:
+            await writer.add(piece)
+        await writer.finish()
+    finally:
+        await writer.abort()
+
+
 async def _only_remains(disk: Disk, directory: str, names: Sequence[str]) -> bool:
     """Whether an initialisation that was never finished can have left all that is there."""
-    if any(name not in (LOCK_NAME, LOG_NAME, IDENTITY_NAME + TEMPORARY_SUFFIX) for name in names):
+    if any(name not in (LOCK_NAME, LOG_NAME, SNAPSHOTS_NAME, IDENTITY_NAME + TEMPORARY_SUFFIX) for name in names):
         return False
-    return LOG_NAME not in names or await _log_is_new(disk, directory)
+    log = await disk.list(f"{directory}/{LOG_NAME}") if LOG_NAME in names else []
+    return _is_new(log) and (SNAPSHOTS_NAME not in names or segment_name(_FIRST_SEGMENT) in log)
 
 
-async def _log_is_new(disk: Disk, directory: str) -> bool:
+def _is_new(log: Sequence[str]) -> bool:
     """Any start of a replica makes a segment with a higher number, so a used log never passes for a new one."""
     first = segment_name(_FIRST_SEGMENT)
-    return all(name in (first, first + TEMPORARY_SUFFIX) for name in await disk.list(f"{directory}/{LOG_NAME}"))
+    return all(name in (first, first + TEMPORARY_SUFFIX) for name in log)
 
 
 async def holds_nothing(disk: Disk, directory: str) -> bool:
@@ -340,7 +405,12 @@ async def waits_to_join(disk: Disk, directory: str) -> bool:
         identity = await load_identity(disk, directory)
     except StartupError:
         return False
-    return identity.format_version == JOINING_FORMAT and await _log_is_new(disk, directory)
+    return identity.format_version == JOINING_FORMAT and await has_never_started(disk, directory)
+
+
+async def has_never_started(disk: Disk, directory: str) -> bool:
+    """Whether the data directory is as its initialisation left it."""
+    return _is_new(await disk.list(f"{directory}/{LOG_NAME}"))
 
 
 async def load_identity(disk: Disk, directory: str) -> Identity:

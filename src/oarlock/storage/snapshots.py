@@ -24,6 +24,11 @@ _NAME = re.compile(r"([0-9]{16})\.snapshot")
 log = logging.getLogger("oarlock")
 
 
+def snapshot_name(index: Index) -> str:
+    """File name of the snapshot of this index."""
+    return f"{index:016d}.snapshot"
+
+
 class StoredSnapshot(msgspec.Struct, frozen=True):
     """A snapshot that is durable under its name."""
 
@@ -95,7 +100,7 @@ class SnapshotStore:
 
     def path_for(self, point: SnapshotPoint) -> str:
         """Where the snapshot of this point stands."""
-        return f"{self._directory}/{point.index:016d}.snapshot"
+        return f"{self._directory}/{snapshot_name(point.index)}"
 
     async def find_whole(self) -> StoredSnapshot | None:
         """The newest that is whole, all of it read; those in front of it are damaged and do not count any more.
