@@ -97,9 +97,11 @@ def test_without_its_options_it_says_which_is_missing() -> None:
 
 LIVE = ("add", "backup", "members", "move", "rejoin", "remove", "replace", "snapshot", "status", "transfer")
 """What is asked of a cluster that runs."""
+OFFLINE = ("inspect", "recover", "restore")
+"""What is done to files."""
 
 
-@pytest.mark.parametrize("command", [(), ("init",), ("serve",), ("local",), *((name,) for name in LIVE)])
+@pytest.mark.parametrize("command", [(), ("init",), ("serve",), ("local",), *((name,) for name in LIVE + OFFLINE)])
 def test_help_explains_with_an_example(command: tuple[str, ...]) -> None:
     result = oarlock(*command, "--help")
     assert result.returncode == 0
