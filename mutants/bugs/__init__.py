@@ -16,10 +16,11 @@ from mutants.bugs import (
     node,
     reads,
     replication,
+    snapshots,
     writes,
 )
 
 _CORE = (core_elections, core_failover, core_replication, core_following, core_reads, core_membership, core_snapshots)
-_ALL = (elections, replication, durability, reads, writes, node, keyvalue, network, *_CORE)
+_ALL = (elections, replication, durability, reads, writes, node, keyvalue, network, snapshots, *_CORE)
 
 BUGS: list[Bug] = [bug for group in _ALL for bug in group.BUGS]

@@ -5,6 +5,8 @@ import errno
 import os
 from collections.abc import Sequence
 
+import msgspec
+
 from oarlock.core.log import Mark
 from oarlock.core.messages import CoreMessage, RequestVoteReply
 from oarlock.core.ready import Persist
@@ -109,6 +111,35 @@ async def test_72_what_is_said_to_be_durable_is_what_is_on_the_disk() -> None:
     desk.wal.let_through()
     await eventually(lambda: desk.writer.idle)
     assert desk.writer.durable == (2, 2, 2)
+
+
+def begun_anew(term: int, base: tuple[int, int], *indexes: int) -> Persist:
+    index, base_term = base
+    return msgspec.structs.replace(persist(term, *indexes), base=(Index(index), Term(base_term)))
+
+
+@scenario
+async def test_21_what_gathers_behind_a_snapshot_s_place_comes_after_it_and_what_gathered_before_it_is_gone() -> None:
+    desk = Desk()
+    desk.writer.write(persist(1), [])
+    await eventually(lambda: desk.wal.running)
+    for each in (persist(1, 5, 6), begun_anew(2, (30, 2)), persist(2, 31), persist(3, 32)):
+        desk.writer.write(each, [])
+    desk.wal.let_through(2)
+    await eventually(lambda: desk.writer.idle)
+    assert desk.wal.bases[1] == (30, 2)
+    assert desk.wal.appended[1] == (3, 0, [(31, 2), (32, 3)])
+    assert desk.writer.durable == (3, 32, 3)
+
+
+@scenario
+async def test_72_a_log_that_was_begun_anew_is_said_to_reach_to_the_snapshot() -> None:
+    desk = Desk()
+    desk.writer.write(persist(1, 1, 2, 3), [])
+    desk.writer.write(begun_anew(4, (30, 2)), [])
+    desk.wal.let_through(2)
+    await eventually(lambda: desk.writer.idle)
+    assert desk.writer.durable == (4, 30, 2)
 
 
 @scenario

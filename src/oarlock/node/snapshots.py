@@ -104,6 +104,11 @@ class Snapshots:
     def newest(self) -> StoredSnapshot | None:
         return self._store.newest
 
+    @property
+    def all(self) -> tuple[StoredSnapshot, ...]:
+        """Newest first."""
+        return self._store.all
+
     def applied(self, size_bytes: int) -> None:
         """So much more has been applied. Begins a snapshot if that makes one due."""
         self.log_bytes += size_bytes

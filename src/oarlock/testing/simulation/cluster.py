@@ -8,6 +8,7 @@ from typing import Any
 from oarlock.core.config import Config
 from oarlock.errors import InvariantViolated, ReplicaRefused, ReplicaRemoved, StartupError
 from oarlock.state_machine import StateMachine
+from oarlock.testing.simulation.agreement import Agreement
 from oarlock.testing.simulation.applied import Divergence, History
 from oarlock.testing.simulation.committed import Committed
 from oarlock.testing.simulation.host import RAFT_PORT, Host, address
@@ -39,6 +40,7 @@ class Cluster:
         self.history = History(self.record, subject)
         self.safety = Safety()
         self._recovered = Recovered()
+        self._agreement = Agreement()
         self.violations: list[str] = []
         self.clients: list[Participant] = []
         self._members = {ReplicaId(id): f"{address(id)}:{RAFT_PORT}" for id in range(1, replicas + 1)}
@@ -151,11 +153,13 @@ class Cluster:
         if standing == self._standings.get(host.id):
             return
         self._standings[host.id] = standing
+        host.note_begun()
         try:
             self.safety.stepped(host)
             self._recovered.stepped(host)
             self._committed.stepped(host)
             self._timekeeping.stepped(host)
+            self._agreement.stepped(host)
         except InvariantViolated as broken:
             self.violated(str(broken))
 
@@ -202,6 +206,7 @@ def _standing(host: Host) -> tuple[object, ...]:
         raft.term,
         raft.leader,
         raft.commit_index,
+        raft.applied_index,
         raft.configuration,
         log.base_index,
         log.epoch,
@@ -212,4 +217,5 @@ def _standing(host: Host) -> tuple[object, ...]:
         wal._last_index,
         wal._appending,
         wal._failure,
+        host.node._snapshots.newest,
     )

@@ -348,6 +348,27 @@ def _damage(cluster: Cluster, random: Random) -> End | None:
     return host.start
 
 
+def _damage_snapshot(cluster: Cluster, random: Random) -> End | None:
+    """The newest snapshot of a replica goes bad: it has another, and must start from that, whoever else is in trouble.
+    Not one that its log begins after."""
+    hosts = [host for host in cluster.hosts if host.node is not None and _may_fall_back(host)]
+    if not hosts:
+        return None
+    host = random.choice(hosts)
+    assert host.node is not None and host.node._snapshots.newest is not None
+    if not host.disk.misdirect(host.node._snapshots.newest.path, random):
+        return None
+    cluster.tell(f"the newest snapshot of replica {host.id} is damaged")
+    host.crash()
+    return host.start
+
+
+def _may_fall_back(host: Host) -> bool:
+    assert host.node is not None
+    every = host.node._snapshots.all
+    return len(every) > 1 and every[0].header.point.index > host.begun_with
+
+
 # Clocks and clients
 
 
@@ -416,6 +437,7 @@ KINDS: dict[str, Callable[[Cluster, Random], End | None]] = {
     "disk error": _disk_error,
     "full disk": _disk_full,
     "damaged sector": _damage,
+    "damaged snapshot": _damage_snapshot,
     "drifting clock": _drift,
     "jump of the clock": _clock_jump,
     "jump of the time of day": _wall_jump,
@@ -436,7 +458,7 @@ _PROCESSES = {"kill": 10, "kill of all": 1, "clean stop": 5, "pause": 8, "slow r
 _STORAGE = {
     "power loss": 8, "power loss of some": 4, "power loss of all": 3, "power loss in an operation": 6, "disk stall": 6,
     "slow disk": 4, "disk error": 4,
-    "full disk": 4, "damaged sector": 3, "kill": 6,
+    "full disk": 4, "damaged sector": 3, "damaged snapshot": 4, "kill": 6,
 }  # fmt: skip
 _MEMBERS = {"added replica": 8, "removed replica": 6, "replaced replica": 8, "empty disk": 6}
 _OPERATORS = {"snapshot": 6, "hand-over": 4, **_MEMBERS}
