@@ -47,7 +47,7 @@ BUGS = (
     Bug(
         name="gone-for-ever",
         rule="Whoever is heard again is not gone any more.",
-        edits=(Edit("core.progress", "        self.gone = False\n\n    def behind", "\n    def behind"),),
+        edits=(Edit("core.progress", "        self.gone = False\n        if self._timed", "        if self._timed"),),
     ),
     Bug(
         name="hand-over-to-who-is-gone",

@@ -85,8 +85,8 @@ BUGS = (
         edits=(
             Edit(
                 "core.progress",
-                "        self.probe_sent = False\n        self.snapshot_told",
-                "        self.snapshot_told",
+                "        self.probe_sent = False\n        self.snapshot_told =",
+                "        self.snapshot_told =",
             ),
         ),
     ),

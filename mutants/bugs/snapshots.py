@@ -70,7 +70,7 @@ BUGS = (
         name="taken-while-restoring",
         rule="No snapshot is taken of a state that is about to be replaced.",
         edits=(Edit("node.snapshots", "        if self._raft.restoring:\n", "        if False:\n"),),
-        mix={"snapshot": 120, "isolated leader": 20, "power loss": 20, "slow disk": 40},
+        tests=("tests/node/test_snapshots.py",),
     ),
     Bug(
         name="fetched-and-not-verified",
@@ -88,6 +88,18 @@ BUGS = (
         name="forgets-what-an-installing-follower-needs",
         rule="While a follower installs a snapshot, what follows that stays: else it would need one after another.",
         edits=(Edit("node.snapshots", "max(needed_after(raft, through), longest)", "through"),),
+        tests=("tests/node/test_snapshots.py",),
+    ),
+    Bug(
+        name="snapshot-begun-again-and-again",
+        rule="A follower finishes the snapshot that it has begun, though its leader has a newer one.",
+        edits=(Edit("node.fetching", "self._download.source.leader == leader:", "self._download.source == source:"),),
+        tests=("tests/node/test_fetching.py",),
+    ),
+    Bug(
+        name="what-follows-the-newest-is-kept",
+        rule="What follows the snapshot that a follower has begun stays, not only what follows the newest.",
+        edits=(Edit("core.snapshot", "if progress.fetching <= progress.match:", "if True:"),),
         tests=("tests/node/test_snapshots.py",),
     ),
     Bug(

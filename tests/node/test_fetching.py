@@ -281,9 +281,26 @@ async def test_after_a_new_link_to_the_leader_it_asks_at_once(follower: Follower
 
 
 @play
-async def test_another_snapshot_is_begun_from_its_start_and_the_first_is_dropped(follower: Follower) -> None:
-    """Also that of another replica at the same index: it is another file."""
-    for leader, point in ((LEADER, (Index(90), Term(4))), (OTHER, POINT)):
+async def test_a_newer_one_of_the_same_leader_waits_until_the_first_is_there(follower: Follower) -> None:
+    """It is taken while the first is sent; or a large one would never arrive."""
+    newer = (Index(90), Term(4))
+    follower.want()
+    await idle()
+    follower.fetcher.received(LEADER, answer(request(0)))
+    await idle()
+    asked = list(follower.asked)
+    follower.want(LEADER, newer)
+    assert follower.asked == asked
+    await follower.answer_all()
+    assert follower.fetched == [TEN_PARTS]
+    follower.want(LEADER, newer)
+    assert follower.asked == [(LEADER, request(0, newer))]
+
+
+@play
+async def test_the_snapshot_of_another_is_begun_from_its_start_and_the_first_is_dropped(follower: Follower) -> None:
+    """Also at the same index: it is another file."""
+    for leader, point in ((OTHER, (Index(90), Term(4))), (OTHER, POINT)):
         begun_before = len(follower.store.received)
         follower.want()
         await idle()

@@ -1,13 +1,16 @@
 """A node takes snapshots, forgets what they cover, and begins anew with another's."""
 
 import asyncio
+import logging
 import random
+from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 
 import pytest
 
-from oarlock.core import Change
+from oarlock.core import Change, Config
 from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, StartupError, Unavailable
+from oarlock.network.messages import SnapshotRequest
 from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
 from oarlock.storage.snapshot import SnapshotFile
@@ -66,6 +69,41 @@ async def test_a_follower_that_was_away_for_long_begins_anew_with_the_leader_s_s
 
 
 @scenario
+async def test_a_follower_finishes_the_snapshot_that_it_is_sent_while_its_leader_takes_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A large one takes longer to send than the next to be due. It must not be sent one after another for ever."""
+    caplog.set_level(logging.INFO, "oarlock")
+    async with Cluster(3, config=Config(), snapshot_after_bytes=100_000) as cluster:  # one leader all the time
+        leader = await cluster.leader()
+        away = next(replica for replica in cluster.nodes if replica != leader.id)
+        await cluster.crash(away)
+        await write(leader, 60, 8000)
+        cluster.wire.heal()
+        held: list[SnapshotRequest] = []
+        server, answer = leader._server, leader._server.received
+
+        def answer_the_first(peer: ReplicaId, request: SnapshotRequest) -> None:
+            if request.offset:
+                held.append(request)
+            else:
+                answer(peer, request)
+
+        server.received = answer_the_first  # type: ignore[method-assign]
+        await cluster.start(away)
+        await eventually(lambda: held, "it has the first part")
+        named = held[0].index
+        for _ in range(3):
+            await write(leader, 15, 8000)
+            await leader.take_snapshot()
+        assert leader.status().snapshot_index > named
+        server.received = answer  # type: ignore[method-assign]
+        await eventually(lambda: cluster.machines[away].values == cluster.machines[int(leader.id)].values, "it is back")
+        begun = [record.getMessage() for record in caplog.records if "begins anew" in record.getMessage()]
+        assert begun == [f"replica {away} begins anew with the snapshot at index {named}"]
+
+
+@scenario
 async def test_a_running_follower_that_was_cut_off_begins_anew_too_and_its_clients_learn_the_truth() -> None:
     async with Cluster(3, snapshot_after_bytes=AFTER_BYTES) as cluster:
         leader = await cluster.leader()
@@ -97,6 +135,33 @@ async def test_what_a_snapshot_says_was_executed_is_not_done_twice() -> None:
         await eventually(lambda: sink.told, "its client learns something")
         assert isinstance(sink.error, OutcomeUnknown) or sink.results == [1]
         assert await away.read(b"hits") == 1
+
+
+class GatedStore(Store):
+    """Takes a snapshot only once it may."""
+
+    gate = asyncio.Event()
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        await self.gate.wait()
+        await super().restore(pieces)
+
+
+@scenario
+async def test_no_snapshot_is_taken_of_a_state_that_is_being_replaced() -> None:
+    GatedStore.gate = asyncio.Event()
+    async with Cluster(3, machine=GatedStore, config=Config(), snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        away = next(node for node in cluster.nodes.values() if node is not leader)
+        cluster.wire.part([int(away.id)], [replica for replica in cluster.nodes if replica != away.id])
+        await write(leader, 60)
+        cluster.wire.heal()
+        await eventually(lambda: away._raft.restoring, "it begins anew")
+        with pytest.raises(NotExecuted, match="brought up to date"):
+            await away.take_snapshot()
+        GatedStore.gate.set()
+        await eventually(lambda: not away._raft.restoring, "it has")
+        assert (await away.take_snapshot()).index > 0
 
 
 @scenario
@@ -163,6 +228,20 @@ async def test_a_backup_holds_every_write_acknowledged_before_and_is_a_snapshot_
         await machine.restore(snapshot.pieces())
         assert machine.values == cluster.machines[int(leader.id)].values
         assert snapshot.header.point.index >= 40
+
+
+@scenario
+async def test_a_backup_is_not_of_a_snapshot_that_was_begun_before_it_was_asked_for() -> None:
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        await write(node, 20)
+        earlier = asyncio.create_task(node.take_snapshot())
+        await asyncio.sleep(0)
+        assert node._snapshots._taking is not None, "it is under way"
+        await node.propose(b"hits+")
+        backup = b"".join([chunk async for chunk in node.backup()])
+        assert (await earlier).index < node.status().applied_index
+        assert b"hits" in backup
 
 
 @scenario

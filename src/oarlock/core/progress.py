@@ -24,6 +24,8 @@ class Progress:
         """While probing: a message is out, and the next waits for its answer or for a heartbeat."""
         self.snapshot_told = Index(0)
         """The snapshot that it was told last to fetch; from then on heartbeats repeat it."""
+        self.fetching = Index(0)
+        """The first that it was told since it is behind: it may be fetching that still."""
         self._inflight: deque[tuple[Index, int]] = deque()
         self._inflight_bytes = 0
 
@@ -99,7 +101,7 @@ class Progress:
         self.next = max(next_index, Index(self.match + 1))
         self.probing = True
         self.probe_sent = False
-        self.snapshot_told = Index(0)
+        self.snapshot_told = self.fetching = Index(0)
         self._inflight.clear()
         self._inflight_bytes = 0
 

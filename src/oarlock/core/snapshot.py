@@ -47,12 +47,12 @@ def compact(raft: Raft, point: SnapshotPoint, through: Index) -> None:
 
 
 def needed_after(raft: Raft, index: Index) -> Index:
-    """After which index, at most ``index``, the log should stay: a follower that is being sent a snapshot will need
-    what follows it, or it would be sent one after another for ever."""
+    """After which index, at most ``index``, the log should stay: a follower that fetches a snapshot will need what
+    follows it, or it would be sent one after another for ever. It goes on with the one that it has begun."""
     if not isinstance(raft.role, Leader):
         return index
-    told = [progress.snapshot_told for progress in raft.role.progress.values() if progress.behind(raft.log.base_index)]
-    return min([index, *(one for one in told if one)])
+    fetching = [progress.fetching for progress in raft.role.progress.values() if progress.behind(raft.log.base_index)]
+    return min([index, *(one for one in fetching if one)])
 
 
 # ── leader ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -65,6 +65,8 @@ def offer(raft: Raft, leader: Leader, peer: ReplicaId, progress: Progress, *, du
     assert snapshot is not None, "a log that was compacted has a snapshot"
     if due or progress.snapshot_told != snapshot.index:
         progress.snapshot_told = snapshot.index
+        if progress.fetching <= progress.match:
+            progress.fetching = snapshot.index
         time_ms = raft.log_time.at(raft.now)
         progress.beat_sent(leader.beat, raft.now)
         raft.send(peer, InstallSnapshot(raft.term, leader.beat, snapshot.index, snapshot.term, time_ms))

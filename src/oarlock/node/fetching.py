@@ -166,9 +166,10 @@ class SnapshotFetcher(Generic[Stored]):
         self._task: asyncio.Task[None] | None = None
 
     def want(self, leader: ReplicaId, index: Index, term: Term) -> None:
-        """The leader has named its snapshot. What is under way of it goes on; of another it is dropped."""
+        """The leader has named its newest snapshot. What is under way from it goes on, though it be an older one: a
+        large one might never be there before the next. What is under way from another replica is dropped."""
         source, now = Source(leader, index, term), self._loop.time()
-        if self._download is not None and self._download.source == source:
+        if self._download is not None and self._download.source.leader == leader:
             self._download.named(now)
             return
         if self._spoilt is not None and source == self._spoilt[0] and now < self._spoilt[1]:
