@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from oarlock.cli.restore import restored
-from oarlock.errors import StartupError
+from oarlock.errors import CorruptLog, CorruptSnapshot, StartupError
 from oarlock.kv import snapshot as kv_snapshot
 from oarlock.storage.identity import holds_nothing, initialise, load_identity
 from oarlock.storage.os_disk import OsDisk
@@ -114,6 +114,19 @@ def test_a_newer_backup_is_refused(tmp_path: Path, command: Command, monkeypatch
     monkeypatch.undo()
     refused(command(*arguments(backup, tmp_path / "a")), "cannot be understood by this version")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_restored_replica_that_has_lost_its_beginning_does_not_start_with_nothing(
+    tmp_path: Path, command: Command
+) -> None:
+    assert command(*arguments(a_backup(tmp_path / "backup"), tmp_path / "a"))[0] == 0
+    (snapshot,) = (tmp_path / "a" / "snapshots").iterdir()
+    snapshot.write_bytes(snapshot.read_bytes()[:-1])
+    with pytest.raises(CorruptSnapshot, match="begins with entry 31"):
+        now(started(OsDisk(), str(tmp_path / "a")))
+    snapshot.unlink()
+    with pytest.raises(CorruptLog, match="begins with entry 31"):
+        now(started(OsDisk(), str(tmp_path / "a")))
 
 
 # ── crashes ──────────────────────────────────────────────────────────────────────────────────────────────────────
