@@ -294,4 +294,34 @@ BUGS = (
         edits=(Edit("storage.snapshot", "_SALT.pack(header_crc, number)", "_SALT.pack(header_crc, 0)"),),
         tests=("tests/storage/test_snapshot.py",),
     ),
+    Bug(
+        name="any-backup-will-do",
+        rule="Replicas that begin with different states are never of one cluster.",
+        edits=(Edit("storage.identity", ", origin] if origin else lines)", "] if origin else lines)"),),
+        tests=("tests/cli/test_restore.py",),
+    ),
+    Bug(
+        name="snapshots-pass-for-new",
+        rule="A directory that has snapshots and no log has lost it, and is never taken for new.",
+        edits=(
+            Edit(
+                "storage.identity",
+                " and (SNAPSHOTS_NAME not in names or segment_name(_FIRST_SEGMENT) in log)",
+                "",
+            ),
+        ),
+        tests=("tests/cli/test_restore.py",),
+    ),
+    Bug(
+        name="successor-of-nothing",
+        rule="The old directory is durably aside before the new one gets its name.",
+        edits=(
+            Edit(
+                "storage.successor",
+                "ASIDE_SUFFIX)\n    await disk.sync_directory(posixpath.dirname(directory))\n",
+                "ASIDE_SUFFIX)\n",
+            ),
+        ),
+        tests=("tests/cli/test_recover.py",),
+    ),
 )

@@ -134,6 +134,36 @@ async def test_names(tmp_path: Path) -> None:
         await disk.open(f"{here}/c")
 
 
+async def test_a_directory_can_have_another_name(tmp_path: Path) -> None:
+    disk, here = OsDisk(), str(tmp_path)
+    await disk.make_directory(f"{here}/a/b")
+    await disk.rename(f"{here}/a", f"{here}/c")
+    assert await disk.list(here) == ["c"] and await disk.exists(f"{here}/c/b")
+    await disk.make_directory(f"{here}/a")
+    with pytest.raises(OSError, match="not empty"):
+        await disk.rename(f"{here}/a", f"{here}/c")
+
+
+async def test_looking_whether_a_lock_is_held_takes_and_makes_none(tmp_path: Path) -> None:
+    disk, path = OsDisk(), str(tmp_path / "lock")
+    assert not disk.is_locked(path) and not await disk.exists(path)
+    lock = disk.lock(path)
+    assert lock is not None and disk.is_locked(path)
+    lock.release()
+    assert not disk.is_locked(path)
+    assert disk.lock(path) is not None
+
+
+async def test_a_read_only_disk_writes_into_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"as it was")
+    file = await OsDisk(read_only=True).open(str(tmp_path / "file"))
+    assert await file.read_at(0, 100) == b"as it was"
+    with pytest.raises(OSError):
+        await file.write_at(0, b"changed")
+    await file.close()
+    assert (tmp_path / "file").read_bytes() == b"as it was"
+
+
 async def test_an_append_does_not_wait_for_housekeeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = OsDisk()
     log = await disk.open(str(tmp_path / "log"), create=True)
