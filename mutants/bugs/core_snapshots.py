@@ -145,12 +145,17 @@ BUGS = (
     Bug(
         name="hung-disk-leads-on",
         rule="A leader hands over when its disk hangs while those of a majority work.",
-        edits=(Edit("core.transfer", "if _others_went_on(raft, leader):", "if False:"),),
+        edits=(Edit("core.transfer", "if seen and leader.disk_overtaken:", "if False:"),),
     ),
     Bug(
         name="hands-over-in-a-common-stall",
         rule="A leader does not hand over for a stall that others share: no election makes it better.",
-        edits=(Edit("core.transfer", "if _others_went_on(raft, leader):", "if True:"),),
+        edits=(Edit("core.transfer", "if seen and leader.disk_overtaken:", "if True:"),),
+    ),
+    Bug(
+        name="hands-over-when-a-common-stall-ends",
+        rule="When a disk that all share gets on again, it may serve the others a moment before the leader.",
+        edits=(Edit("core.transfer", "if seen and leader.disk_overtaken:", "if leader.disk_overtaken:"),),
     ),
     Bug(
         name="slow-disk-taken-for-hung",

@@ -105,6 +105,8 @@ class Leader:
         self.transfer: Transfer | None = None
         self.disk_due = NEVER
         """When what its own disk has not finished by then makes it look whether it hands over (``transfer.py``)."""
+        self.disk_overtaken = False
+        """Whether the disks of a majority had finished it when it looked last."""
 
 
 Role: TypeAlias = Follower | PreCandidate | Candidate | Leader

@@ -53,12 +53,15 @@ def timeout(raft: Raft, leader: Leader) -> None:
         leader.transfer = None
     if raft.now >= leader.disk_due:
         leader.disk_due = raft.now + raft.config.heartbeat_s
-        if _others_went_on(raft, leader):
+        # Seen twice: when a disk that all share gets on again, it may serve the others a moment sooner.
+        seen, leader.disk_overtaken = leader.disk_overtaken, _others_went_on(raft, leader)
+        if seen and leader.disk_overtaken:
             start(raft, leader, None)
 
 
 def disk_worked(raft: Raft, leader: Leader) -> None:
     """The leader's disk has finished something: the time begins anew for what is left."""
+    leader.disk_overtaken = False
     idle = raft.log.durable_index == raft.log.last_index
     leader.disk_due = NEVER if idle else raft.now + raft.config.election_min_s
 
