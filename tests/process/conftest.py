@@ -1,27 +1,45 @@
 """Clusters of processes as fixtures."""
 
+import json
 import random
 import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from oarlock.cli.command import run
+from tests.process.operating import Operate
 from tests.process.replicas import RUNNING, Processes, running
 
-ClusterOf = Callable[[int], Processes]
-NEWCOMERS = 2
+ClusterOf = Callable[..., Processes]
+NEWCOMERS = 3
 """Room for replicas that join."""
 
 
 @pytest.fixture
 def cluster_of(tmp_path: Path) -> Iterator[ClusterOf]:
-    """Start a cluster of so many replicas; it ends with the test."""
+    """Start a cluster of so many replicas, perhaps with a program and options of its own; it ends with the test."""
     with ExitStack() as stack:
-        yield lambda size: stack.enter_context(
-            running(tmp_path / f"of-{size}", size, _free_ports(3 * (size + NEWCOMERS)))
+        yield lambda size, **how: stack.enter_context(
+            running(tmp_path / f"of-{size}", size, _free_ports(3 * (size + NEWCOMERS)), **how)
         )
+
+
+@pytest.fixture
+def operate(capsys: pytest.CaptureFixture[str]) -> Operate:
+    """Run a command that succeeds; what it prints as JSON."""
+
+    def command(*arguments: str) -> Any:
+        capsys.readouterr()
+        status = run([*arguments, "--json"])
+        said = capsys.readouterr()
+        assert status == 0, said.err
+        return json.loads(said.out)
+
+    return command
 
 
 @pytest.fixture(scope="module")

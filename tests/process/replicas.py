@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,15 +41,25 @@ def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_
 class Process:
     """One replica: its directory, its addresses, and its process while it runs."""
 
-    def __init__(self, number: int, directory: Path, raft_port: int, redis_port: int, http_port: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        directory: Path,
+        raft_port: int,
+        redis_port: int,
+        http_port: int,
+        program: Sequence[str] = ("-m", "oarlock"),
+        options: Sequence[str] = (),
+    ) -> None:
+        """``program`` is what the interpreter runs, and ``options`` are further ones of its ``serve``."""
         self.number = number
         self.directory = directory
         self.redis_port = redis_port
         self.redis = f"127.0.0.1:{redis_port}"
         self.raft = f"127.0.0.1:{raft_port}"
         self.http = f"127.0.0.1:{http_port}"
-        self.command = [sys.executable, "-m", "oarlock", "serve", "--data-dir", str(directory)]
-        self.command += ["--raft", self.raft, "--redis", self.redis, "--http", self.http]
+        self.command = [sys.executable, *program, "serve", "--data-dir", str(directory)]
+        self.command += ["--raft", self.raft, "--redis", self.redis, "--http", self.http, *options]
         self.log = directory.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
         """The newest."""
@@ -118,11 +128,20 @@ class Process:
 class Processes:
     """A cluster of them."""
 
-    def __init__(self, root: Path, size: int, first_port: int, relayed: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        size: int,
+        first_port: int,
+        relayed: bool,
+        program: Sequence[str] = ("-m", "oarlock"),
+        options: Sequence[str] = (),
+    ) -> None:
         """``relayed``: the replicas reach each other through relays."""
+        self._program, self._options = program, options
         ports = iter(range(first_port, first_port + 3 * size))
         self._root, self._next_port = root, first_port + 3 * size
-        self.all = [Process(n, root / str(n), next(ports), next(ports), next(ports)) for n in range(1, size + 1)]
+        self.all = [self._process(n, ports) for n in range(1, size + 1)]
         self.relays = {replica.number: Relay(replica.raft) for replica in self.all} if relayed else {}
         for replica in self.all:
             self.initialise(replica)
@@ -132,8 +151,12 @@ class Processes:
         ports = iter(range(self._next_port, self._next_port + 3))
         self._next_port += 3
         number = len(self.all) + 1
-        self.all.append(Process(number, self._root / str(number), next(ports), next(ports), next(ports)))
+        self.all.append(self._process(number, ports))
         return self.all[-1]
+
+    def _process(self, number: int, ports: Iterator[int]) -> Process:
+        places = next(ports), next(ports), next(ports)
+        return Process(number, self._root / str(number), *places, self._program, self._options)
 
     def __getitem__(self, number: int) -> Process:
         return self.all[number - 1]
@@ -184,9 +207,16 @@ RUNNING: list[Processes] = []
 
 
 @contextmanager
-def running(root: Path, size: int, first_port: int, relayed: bool = False) -> Iterator[Processes]:
+def running(
+    root: Path,
+    size: int,
+    first_port: int,
+    relayed: bool = False,
+    program: Sequence[str] = ("-m", "oarlock"),
+    options: Sequence[str] = (),
+) -> Iterator[Processes]:
     """A cluster that is ended whatever happens."""
-    cluster = Processes(root, size, first_port, relayed)
+    cluster = Processes(root, size, first_port, relayed, program, options)
     RUNNING.append(cluster)
     try:
         cluster.start()

@@ -1,54 +1,19 @@
 """Clusters that are looked after while they run: by the commands that operators type, at processes that serve."""
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from oarlock.cli.command import run
 from tests.process.conftest import ClusterOf
+from tests.process.operating import Operate, join, voters_are
 from tests.process.replicas import DEADLINE_S, Process, Processes, until
 
 KEYS = 50
-Operate = Callable[..., Any]
-
-
-@pytest.fixture
-def operate(capsys: pytest.CaptureFixture[str]) -> Operate:
-    """Run a command that succeeds; what it prints as JSON."""
-
-    def command(*arguments: str) -> Any:
-        capsys.readouterr()
-        status = run([*arguments, "--json"])
-        said = capsys.readouterr()
-        assert status == 0, said.err
-        return json.loads(said.out)
-
-    return command
 
 
 def filled(cluster: Processes) -> None:
     client = cluster.leader().client()
     for n in range(KEYS):
         client.set(f"k:{n}", "v")
-
-
-def join(operate: Operate, new: Process, at: Process, *what: str) -> None:
-    """Bring it in, and start it."""
-    operate(*what, "--data-dir", str(new.directory), "--raft", new.raft, "--at", at.http)
-    new.start()
-
-
-def voters_are(cluster: Processes, *numbers: int) -> None:
-    def agreed() -> bool:
-        at = [replica for replica in cluster.living if replica.number in numbers]
-        said = [(info["voters"], info["joint"]) for info in (replica.info() for replica in at)]
-        return said == [(",".join(map(str, numbers)), "0")] * len(numbers)
-
-    until(agreed, f"the voters are {numbers}, as all of them say")
 
 
 def holds_all(replica: Process) -> None:

@@ -1,0 +1,35 @@
+"""``oarlock`` with a disk that stalls, and one that fails, for as long as a file beside the data directory says so.
+
+Nothing of Oarlock is replaced: what blocks, in the very thread that syncs, is the system call.
+"""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from oarlock.cli import main
+
+STALLED, FAILING = ".stalled", ".failing"
+"""Suffixes of the directory's name that make the files."""
+LOOK_S = 0.005
+
+
+def obeying(sync: Callable[[int], None], directory: Path) -> Callable[[int], None]:
+    def stall_or_fail(descriptor: int) -> None:
+        while directory.with_suffix(STALLED).exists():
+            time.sleep(LOOK_S)
+        if directory.with_suffix(FAILING).exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    return stall_or_fail
+
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[sys.argv.index("--data-dir") + 1])
+    os.fdatasync = obeying(os.fdatasync, directory)
+    os.fsync = obeying(os.fsync, directory)
+    main()
