@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import pytest
@@ -13,12 +14,14 @@ from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, S
 from oarlock.network.messages import SnapshotRequest
 from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
+from oarlock.node.snapshots import ENTRY_BYTES, AppliedBytes
 from oarlock.storage.snapshot import SnapshotFile
 from oarlock.testing.memory_disk import MemoryDisk
-from oarlock.types import ReplicaId
+from oarlock.types import EntryKind, Index, ReplicaId
 from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
 
 AFTER_BYTES = 4000
+NEVER_DUE = 10**9
 
 
 async def write(node: Node, count: int, size_bytes: int = 200) -> None:
@@ -162,6 +165,89 @@ async def test_no_snapshot_is_taken_of_a_state_that_is_being_replaced() -> None:
         GatedStore.gate.set()
         await eventually(lambda: not away._raft.restoring, "it has")
         assert (await away.take_snapshot()).index > 0
+
+
+@scenario
+async def test_the_log_forgets_a_bit_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million small entries at once would hold up the loop for longer than an election takes."""
+    monkeypatch.setattr("oarlock.node.snapshots.STEP_ENTRIES", 8)
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        node._snapshots._after_bytes, node._snapshots._applied_bytes = 1, AppliedBytes(Index(0), 1)  # no tail
+        node._snapshots._due_bytes = NEVER_DUE
+        await write(node, 60)
+        bases: list[int] = []
+
+        def look() -> None:
+            bases.append(node._raft.log.base_index)
+            node.at_turn_end(look)
+
+        look()
+        point = await node.take_snapshot()
+        assert bases[-1] >= point.index - 8
+        assert max(after - before for before, after in pairwise(bases)) <= 8
+
+
+@scenario
+async def test_a_log_of_empty_entries_is_shortened_too() -> None:
+    async with Cluster(1, snapshot_after_bytes=AFTER_BYTES) as cluster:
+        node = await cluster.leader()
+        for _ in range(AFTER_BYTES // ENTRY_BYTES):
+            node._raft.propose(b"", node._clock.monotonic_s(), kind=EntryKind.CLOCK)
+        node._schedule_turn()
+        await eventually(lambda: node.status().snapshot_index > 0)
+
+
+def test_the_tail_of_what_was_applied_is_found_about() -> None:
+    applied = AppliedBytes(Index(10), 100)
+    for index in range(11, 1000):
+        applied.applied(Index(index), 30)
+    assert applied.tail_start(Index(999), 10**9) == 10
+    assert 796 <= applied.tail_start(Index(900), 3000) <= 804
+    applied.forget(Index(800))
+    assert applied.tail_start(Index(900), 10**9) >= 800
+    assert applied.tail_start(Index(5), 0) >= 800, "what is not known is not guessed"
+
+
+@scenario
+async def test_a_snapshot_is_not_taken_in_a_term_that_is_not_durable() -> None:
+    """A crash could leave it beside a log of the term before, which contradicts it and reaches further: the log would
+    be dropped, and the replica refused for having forgotten what it acknowledged in that term."""
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        slow, target = await cluster.followers()
+        await write(leader, 5)
+        cluster.disks[int(slow.id)].hold_syncs()
+        await leader.transfer(target.id)
+        await eventually(lambda: slow.status().leader_id == target.id)
+        with pytest.raises(NotExecuted, match="term"):
+            async with asyncio.timeout(1):
+                await slow.take_snapshot()
+        cluster.disks[int(slow.id)].release()
+        await eventually(lambda: slow.status().durable_index == slow.status().last_index)
+        assert (await slow.take_snapshot()).term == target.status().term
+
+
+@scenario
+async def test_what_was_installed_is_restored_also_when_a_newer_one_has_come_meanwhile() -> None:
+    """That can be if the leaders change while it is fetched."""
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        away = (await cluster.followers())[0]
+        cluster.wire.part([int(away.id)], [replica for replica in cluster.nodes if replica != away.id])
+        received = []
+        for _ in range(2):
+            await leader.propose(b"hits+")
+            point = await leader.take_snapshot()
+            file = await leader._snapshots.open(point.index, point.term)
+            assert file is not None
+            receiving = await away._snapshots._store.receive(file.size_bytes)
+            await receiving.write(0, await file.read_at(0, file.size_bytes))
+            received.append(await receiving.finish(point.index, point.term))
+            await file.close()
+        away._fetched(received[0])
+        await eventually(lambda: away.status().applied_index == received[0].header.point.index)
+        assert cluster.machines[int(away.id)].values == {b"hits": 1}
 
 
 @scenario

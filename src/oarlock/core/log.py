@@ -78,16 +78,6 @@ class Log:
             end += 1
         return entries[start:end], size
 
-    def tail_start(self, index: Index, max_bytes: int) -> Index:
-        """The index after which the entries up to ``index`` have no more than ``max_bytes`` of payload."""
-        size_bytes = 0
-        while index > self.base_index:
-            size_bytes += len(self._entries[index - self.base_index - 1].payload)
-            if size_bytes > max_bytes:
-                break
-            index = Index(index - 1)
-        return index
-
     def append(self, entries: Sequence[Entry]) -> None:
         """Append entries that directly follow the last one."""
         LOG_IS_CONTIGUOUS.require(self.last_index, self.last_term, entries)

@@ -102,7 +102,7 @@ class Status(msgspec.Struct, frozen=True):
     """Of the entry that holds the configuration in force; 0 for the one that the cluster began with."""
     durable_index: Index
     log_bytes: int
-    """Payload applied since the last snapshot."""
+    """About how much the log has grown by what was applied since the last snapshot."""
     snapshot_index: Index
     """Of the newest snapshot; 0 while there is none."""
     snapshot_bytes: int

@@ -768,7 +768,7 @@ class Node:
         if ready.committed:
             self._applier.apply(ready.committed)
             raft.applied(ready.committed[-1].index)
-            self._snapshots.applied(sum(len(entry.payload) for entry in ready.committed))
+            self._snapshots.applied(ready.committed)
         while (round_ := reads.take_applied(raft.applied_index)) is not None:
             self._applier.answer(round_.groups, raft.applied_index, round_.time_ms)
         if self._applier.has_long_answers:
@@ -945,10 +945,8 @@ class Node:
 
     async def _restore(self, point: SnapshotPoint) -> None:
         """Make the snapshot that was installed the state of the machine. Nothing is applied meanwhile."""
-        newest = self._snapshots.newest
-        assert newest is not None and newest.header.point == point, "nothing newer is installed before it is restored"
         try:
-            await restore(self._disk, newest.path, self._applier)
+            await restore(self._disk, self._snapshots.path_for(point), self._applier)
             self._raft.applied(point.index)
         except Exception as error:
             self._fail(error)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -24,7 +24,7 @@ from oarlock.storage.identity import Identity
 from oarlock.storage.snapshot import SnapshotFile, SnapshotHeader, SnapshotWriter
 from oarlock.storage.snapshots import SnapshotStore, StoredSnapshot
 from oarlock.storage.wal import Wal
-from oarlock.types import Index, SnapshotPoint, Term
+from oarlock.types import Entry, Index, SnapshotPoint, Term
 
 log = logging.getLogger("oarlock")
 
@@ -34,6 +34,12 @@ TAIL_SHARE = 4
 """Of what a snapshot covers the log keeps in memory a tail of this part of ``after_bytes``."""
 MOST_KEPT = 4
 """A follower that is being sent a snapshot will need what follows it; it is kept up to so often ``after_bytes``."""
+MARKS = 64
+"""So often while ``after_bytes`` are applied it is noted where the log is."""
+ENTRY_BYTES = 128
+"""About what an entry takes besides its payload. An empty one does, too."""
+STEP_ENTRIES = 8192
+"""The log in memory forgets so many at once: some 5 ms."""
 RETRY_SHARE = 8
 """A snapshot for which there was no room is tried again when this part of ``after_bytes`` more has been applied."""
 
@@ -73,6 +79,31 @@ async def restore(disk: Disk, path: str, applier: Applier) -> None:
         await file.close()
 
 
+class AppliedBytes:
+    """How much had been applied at which index: now and then a mark, since the entries are too many to be counted when
+    it matters."""
+
+    def __init__(self, index: Index, step_bytes: int) -> None:
+        self._step_bytes = step_bytes
+        self._total = 0
+        self._marks = [(index, 0)]
+
+    def applied(self, index: Index, size_bytes: int) -> None:
+        """So much more, up to ``index``."""
+        self._total += size_bytes
+        if self._total >= self._marks[-1][1] + self._step_bytes:
+            self._marks.append((index, self._total))
+
+    def tail_start(self, index: Index, max_bytes: int) -> Index:
+        """About where the last ``max_bytes`` up to ``index`` begin, as far as is known."""
+        marks = [mark for mark in self._marks if mark[0] <= index] or self._marks[:1]
+        return next(at for at, total in marks if total >= marks[-1][1] - max_bytes)
+
+    def forget(self, through: Index) -> None:
+        """Nobody asks for a tail that begins before ``through`` any more."""
+        self._marks = [mark for mark in self._marks if mark[0] >= through] or self._marks[-1:]
+
+
 class Snapshots:
     """Takes snapshots, one at a time, and lets the log forget what they cover."""
 
@@ -97,7 +128,8 @@ class Snapshots:
         self._due_bytes = after_bytes
         self._on_failure = on_failure
         self.log_bytes = 0
-        """Payload applied since the last snapshot."""
+        """Applied since the last snapshot."""
+        self._applied_bytes = AppliedBytes(raft.applied_index, max(1, after_bytes // MARKS))
         self._taking: asyncio.Task[SnapshotPoint] | None = None
 
     @property
@@ -109,8 +141,14 @@ class Snapshots:
         """Newest first."""
         return self._store.all
 
-    def applied(self, size_bytes: int) -> None:
-        """So much more has been applied. Begins a snapshot if that makes one due."""
+    def path_for(self, point: SnapshotPoint) -> str:
+        """Where the snapshot of this point stands."""
+        return self._store.path_for(point)
+
+    def applied(self, entries: Sequence[Entry]) -> None:
+        """These have been applied, too. Begins a snapshot if that makes one due."""
+        size_bytes = ENTRY_BYTES * len(entries) + sum(len(entry.payload) for entry in entries)
+        self._applied_bytes.applied(entries[-1].index, size_bytes)
         self.log_bytes += size_bytes
         if self.log_bytes >= self._due_bytes and self._taking is None and self._applier.can_snapshot:
             self.take()
@@ -133,6 +171,9 @@ class Snapshots:
         """
         if self._raft.restoring:
             raise NotExecuted("this replica is being brought up to date by a snapshot: try again when it is")
+        if self._raft.persisted_term < self._raft.term:
+            # A crash could leave it in place of a log that reaches further, in the term in which that was acknowledged.
+            raise NotExecuted("this replica has yet to write down the term that has begun: try again in a moment")
         header = SnapshotHeader(
             cluster_id=self._identity.cluster_id,
             cluster_name=self._identity.cluster_name,
@@ -190,7 +231,7 @@ class Snapshots:
             "replica %d has a snapshot at index %d of term %d (%d bytes)",
             self._raft.id, point.index, point.term, stored.size_bytes,
         )  # fmt: skip
-        self._raft.compact(point, self._forgettable(point.index))
+        await self._compact(point)
         self._wal.release(self._store.log_needed_after)
         return point
 
@@ -205,11 +246,19 @@ class Snapshots:
             await writer.abort()
         return await self._store.added(header, size_bytes)
 
+    async def _compact(self, point: SnapshotPoint) -> None:
+        """Let the log in memory forget what it may, now that there is a snapshot at ``point``: a bit a turn."""
+        through, base = self._forgettable(point.index), self._raft.log.base_index
+        for step in (*range(base + STEP_ENTRIES, through, STEP_ENTRIES), through):
+            self._raft.compact(point, Index(step))
+            await asyncio.sleep(0)
+        self._applied_bytes.forget(through)
+
     def _forgettable(self, index: Index) -> Index:
-        """Up to where the log in memory may go, now that there is a snapshot at ``index``."""
+        """Up to where."""
         raft = self._raft
-        through = raft.log.tail_start(index, self._after_bytes // TAIL_SHARE)
-        longest = raft.log.tail_start(index, self._after_bytes * MOST_KEPT)
+        through = self._applied_bytes.tail_start(index, self._after_bytes // TAIL_SHARE)
+        longest = self._applied_bytes.tail_start(index, self._after_bytes * MOST_KEPT)
         return max(needed_after(raft, through), longest)
 
     def _taken(self, task: asyncio.Task[SnapshotPoint]) -> None:
