@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads bench-shares plots clean
+.PHONY: help install demo test check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads bench-shares bench-restart soak plots clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Fill .venv with Oarlock and its tools (needs Python 3.11 or newer)
 
@@ -66,6 +66,12 @@ bench-reads: $(STAMP) ## What it costs a read to be linearizable: against the sa
 
 bench-shares: $(VENV)/.bench ## Where each microsecond of a GET and a SET goes, by sampling a leader and a follower
 	@$(BIN)/python bench/shares.py $(ARGS)
+
+bench-restart: $(STAMP) ## How long a replica takes to come back, with what it has and with nothing
+	@$(BIN)/python bench/restart.py $(ARGS)
+
+soak: $(STAMP) ## Twenty minutes of constant load: memory, disk and waits stay bounded; ARGS="--help"
+	@$(BIN)/python bench/soak.py $(ARGS)
 
 plots: $(VENV)/.bench ## Draw the pictures of docs/performance.md from measurements; ARGS="--help" lists the options
 	@$(BIN)/python bench/plot.py $(ARGS)

@@ -49,12 +49,12 @@ class Measurement(Load):
 
 def measure(server: Server, load: Callable[[], Load]) -> Measurement:
     """Put a load on a server; a client program must have ended when ``load`` returns."""
-    server_before, client_before, machine_before = server.cpu_s(), _client_cpu_s(), _machine_cpu_s()
+    server_before, client_before, machine_before = server.cpu_s(), _client_cpu_s(), machine_cpu_s()
     begin = time.monotonic()
     seen = load()
     elapsed_s = time.monotonic() - begin
     server_s, client_s = server.cpu_s() - server_before, _client_cpu_s() - client_before
-    others_s = _machine_cpu_s() - machine_before - server_s - client_s
+    others_s = machine_cpu_s() - machine_before - server_s - client_s
     millions = seen.operations / 1_000_000
     return Measurement(
         seen.operations,
@@ -127,7 +127,7 @@ def _client_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _machine_cpu_s() -> float:
+def machine_cpu_s() -> float:
     """Of all processes and the kernel, on all cores."""
     user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / CLOCK_TICKS

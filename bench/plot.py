@@ -3,7 +3,8 @@
 make bench ARGS="--json redis.json"
 make bench-reads ARGS="--json reads.json"
 make bench-shares ARGS="--json shares.json"
-make plots ARGS="--redis redis.json --reads reads.json --shares shares.json"
+make soak ARGS="--json soak.json"
+make plots ARGS="--redis redis.json --reads reads.json --shares shares.json --soak soak.json"
 """
 
 import argparse
@@ -20,6 +21,14 @@ from matplotlib import pyplot
 DOCS = Path(__file__).parent.parent / "docs"
 COLOURS = ("#2f6f9f", "#b0b0b0")
 BAR = 0.38
+SOAK_GROUP = 5
+"""Seconds of a soak that make one point."""
+SOAK_WAITS = (
+    ("set", "SET", "#2f6f9f"),
+    ("get", "GET", "#6fa8cf"),
+    ("ping", "PING", "#c0504d"),
+    ("idle", "of a process that does nothing", "#b0b0b0"),
+)
 
 
 def main() -> None:
@@ -29,9 +38,10 @@ def main() -> None:
     parser.add_argument("--redis", type=Path, metavar="FILE", help="what make bench measured")
     parser.add_argument("--reads", type=Path, metavar="FILE", help="what make bench-reads measured")
     parser.add_argument("--shares", type=Path, metavar="FILE", help="what make bench-shares measured")
+    parser.add_argument("--soak", type=Path, metavar="FILE", help="what make soak saw")
     options = parser.parse_args()
-    if options.redis is None and options.reads is None and options.shares is None:
-        parser.error("say what to plot: --redis FILE, --reads FILE, --shares FILE, or several")
+    if not any(vars(options).values()):
+        parser.error("say what to plot: --redis FILE, --reads FILE, --shares FILE, --soak FILE, or several")
     # Text stays text, and a picture of the same figures is the same file.
     pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "oarlock", "font.size": 10})
     if options.redis is not None:
@@ -40,6 +50,8 @@ def main() -> None:
         compare(options.reads, ("verified", "unverified"), "GETs, verified by a round and not", "reads")
     if options.shares is not None:
         stack(options.shares)
+    if options.soak is not None:
+        draw_soak(options.soak)
 
 
 def compare(measured: Path, servers: tuple[str, str], title: str, name: str) -> None:
@@ -107,6 +119,39 @@ def stack(measured: Path) -> None:
     figure.legend(*panels[0][0].get_legend_handles_labels(), frameon=False, loc="lower center", ncols=4, fontsize=8)
     figure.tight_layout(rect=(0, 0.12, 1, 1))
     figure.savefig(DOCS / "shares.svg", metadata={"Date": None})
+
+
+def draw_soak(seen: Path) -> None:
+    """Memory, disk and waits over time, and the seconds in which a snapshot was being written. A point is the most of
+    some seconds."""
+    seconds: list[dict[str, Any]] = json.loads(seen.read_text())["seconds"]
+    groups = [seconds[start : start + SOAK_GROUP] for start in range(0, len(seconds), SOAK_GROUP)]
+    minutes = [(group[0]["at"] - seconds[0]["at"]) / 60 for group in groups]
+    figure, panels = pyplot.subplots(3, 1, figsize=(8, 6.4), sharex=True, height_ratios=(1, 1, 1.6))
+    for panel, of, label in ((panels[0], "resident", "memory, MiB"), (panels[1], "disk", "disk, MiB")):
+        for replica in range(len(seconds[0][of])):
+            most = [max(second[of][replica] for second in group) / 2**20 for group in groups]
+            panel.plot(
+                minutes, most, linewidth=1, color=pyplot.get_cmap("tab10")(replica), label=f"replica {replica + 1}"
+            )
+        panel.set_ylim(0)
+        panel.set_ylabel(label)
+    panels[0].legend(frameon=False, ncols=3, fontsize=8, loc="lower right")
+    for kind, label, colour in SOAK_WAITS:
+        waits = [max(second["waits_us"][kind]["max"] for second in group) / 1000 for group in groups]
+        panels[2].plot(minutes, [max(wait, 0.01) for wait in waits], linewidth=1, color=colour, label=label)
+    panels[2].set_yscale("log")
+    panels[2].set_ylabel("longest wait, ms")
+    panels[2].set_xlabel("minutes; shaded: a snapshot is being written")
+    panels[2].legend(frameon=False, ncols=4, fontsize=8, loc="lower right")
+    for panel in panels:
+        panel.spines[["top", "right"]].set_visible(False)
+        for minute, group in zip(minutes, groups, strict=True):
+            if any(second["writing"] for second in group):
+                panel.axvspan(minute, minute + SOAK_GROUP / 60, color="#00000018", linewidth=0)
+    figure.suptitle("Three replicas, a million keys, constant writes", fontsize=11)
+    figure.tight_layout()
+    figure.savefig(DOCS / "soak.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

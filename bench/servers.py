@@ -46,12 +46,17 @@ class RedisServer(Server):
 
 @contextmanager
 def cluster(
-    directory: Path, at: str, name: str = "oarlock", program: Sequence[str] = ("-m", "oarlock")
+    directory: Path,
+    at: str,
+    name: str = "oarlock",
+    program: Sequence[str] = ("-m", "oarlock"),
+    options: Sequence[str] = (),
 ) -> Iterator[RedisServer]:
     """Three replicas under ``oarlock local``; clients talk to the ``leader`` or to a ``follower``.
 
-    ``program`` is what the interpreter runs, where it is not the product's own command line."""
-    command = [sys.executable, *program, "local", "--data-dir", str(directory)]
+    ``program`` is what the interpreter runs, where it is not the product's own command line; ``options`` are further
+    ones of ``oarlock local``."""
+    command = [sys.executable, *program, "local", "--data-dir", str(directory), *options]
     for option in ("--redis-port", "--raft-port", "--http-port"):
         command += [option, str(free_port(3))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
