@@ -159,7 +159,7 @@ class Worker:
     def _healthy(self, seed: int, profile: str) -> Report:
         """The same run without the bug."""
         if not self._bug.edits:
-            return Report("survived")
+            return Report("survived", vacuous=self._report.vacuous)
         healthy = msgspec.structs.replace(self._bug, edits=())
         job = Job(healthy, 1, scripts=False, first_seed=seed, profile=profile)
         lines = subprocess.run(command(job), capture_output=True, check=True).stdout.splitlines()

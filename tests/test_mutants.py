@@ -78,6 +78,14 @@ def test_what_nothing_catches_survives() -> None:
     assert (report.outcome, report.what) == ("survived", "")
 
 
+def test_a_run_that_does_too_little_without_the_bug_too_proves_nothing() -> None:
+    """Of three replicas none is removed: no fault hits anything."""
+    edit = Edit("core.raft", '"""Raise the commit index."""', '"""Nothing."""')
+    harmless = Bug(name="harmless", rule=".", edits=(edit,), mix={"removed replica": 600}, seconds=1)
+    report = end_of(harmless, seeds=1, scripts=False)
+    assert (report.outcome, report.vacuous) == ("survived", True)
+
+
 def test_a_bug_that_was_never_imported_proves_nothing() -> None:
     unused = Bug(name="unused", rule=".", edits=(Edit("node.node", "the turn:", "the turn:"),))
     report = end_of(unused)

@@ -54,7 +54,8 @@ BUGS = (
             Edit(
                 "core.replication",
                 "follower.heard_at = raft.now",
-                "if raft.log.term_at(message.prev_index) == message.prev_term:\n        follower.heard_at = raft.now",
+                "if not hasattr(message, 'prev_index') or raft.log.term_at(message.prev_index) == message.prev_term:\n"
+                "        follower.heard_at = raft.now",
             ),
         ),
     ),

@@ -217,6 +217,6 @@ BUGS = (
         rule="The boots of a directory that rejoins are above all those of the former one.",
         edits=(Edit("storage.identity", "boot=Boot(generation * FIRST_BOOTS)", "boot=Boot(0)"),),
         mix={"empty disk": 30, "kill": 10},
-        tests=("tests/node/test_snapshots.py",),
+        tests=("tests/storage/test_joining.py",),
     ),
 )

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from itertools import pairwise
 from pathlib import PurePosixPath
 
 import pytest
 
 from oarlock.core import Change, Config
+from oarlock.core.ready import Ready
 from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, StartupError, Unavailable
 from oarlock.network.messages import SnapshotRequest
 from oarlock.node.invitation import Invitation
@@ -138,6 +139,73 @@ async def test_what_a_snapshot_says_was_executed_is_not_done_twice() -> None:
         await eventually(lambda: sink.told, "its client learns something")
         assert isinstance(sink.error, OutcomeUnknown) or sink.results == [1]
         assert await away.read(b"hits") == 1
+
+
+@scenario
+async def test_52_a_snapshot_is_fetched_in_a_term_that_is_on_disk() -> None:
+    """Else a crash could leave less log in the term before, as if what was acknowledged in it had been forgotten."""
+    async with Cluster(3, config=Config(), snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        away, other = (replica for replica in cluster.nodes if replica != leader.id)
+        await cluster.crash(away)
+        await eventually(lambda: leader.status().ready and cluster.nodes[other].status().ready)
+        await leader.transfer(ReplicaId(other))
+        leader = await cluster.leader()
+        await write(leader, 60)
+        cluster.wire.heal()
+        node = await cluster.start(away)
+        cluster.disks[away].hold_syncs()
+        ready, offers = node._raft.ready, []
+
+        def watched() -> Ready:
+            taken = ready()
+            offers.extend([taken.fetch] if taken.fetch is not None else [])
+            return taken
+
+        node._raft.ready = watched  # type: ignore[method-assign]
+        await eventually(lambda: len(offers) > 1, "it is told of a snapshot")
+        assert node._fetcher._download is None
+        cluster.disks[away].release()
+        await eventually(lambda: cluster.machines[away].values == cluster.machines[int(leader.id)].values, "it is back")
+
+
+@scenario
+async def test_45_log_time_goes_on_where_a_snapshot_ends_and_no_entry_follows() -> None:
+    async with Cluster(3, config=Config(), snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        away = next(replica for replica in cluster.nodes if replica != leader.id)
+        await cluster.crash(away)
+        await write(leader, 60)
+        point = await leader.take_snapshot()
+        while point.index < leader.status().last_index:  # one was under way
+            point = await leader.take_snapshot()
+        cluster.wire.heal()
+        node = await cluster.start(away)
+        await eventually(lambda: node.hello().last_index == point.index and node.status().applied_index == point.index)
+        await cluster.crash(away)
+        cluster.wire.part([away], [replica for replica in cluster.ids if replica != away])
+        log = (await cluster.start(away))._raft.log
+        assert (log.base_index, log.last_index) == (point.index, point.index)
+        assert log.last_time_ms == point.time_ms > 0
+
+
+@scenario
+async def test_who_is_leaving_is_linked_until_that_is_committed() -> None:
+    async with Cluster(4) as cluster:
+        leader = await cluster.leader()
+        leaving = next(replica for replica in cluster.nodes if replica != leader.id)
+        set_peers, lost = leader._links.set_peers, []
+
+        def watched(addresses: Mapping[ReplicaId, str]) -> None:
+            committed = leader._raft.committed_configuration
+            lost.extend(one.id for one in committed.members if one.id not in addresses)
+            set_peers(addresses)
+
+        leader._links.set_peers = watched  # type: ignore[method-assign]
+        await leader.change(Change(remove=(ReplicaId(leaving),)))
+        assert lost == []
+        assert "removed" in str(await cluster.nodes[leaving].failed)
+        await cluster.nodes.pop(leaving).close()
 
 
 class GatedStore(Store):

@@ -19,7 +19,7 @@ from oarlock.storage.identity import (
     write_identity,
 )
 from oarlock.testing.memory_disk import MemoryDisk, PowerFailure
-from oarlock.types import Configuration, Joining, Member, ReplicaId
+from oarlock.types import FIRST_BOOTS, Configuration, Joining, Member, ReplicaId
 from tests.storage.replica import DIRECTORY, new_replica, start
 
 ONE, TWO, THREE, FOUR, FIVE, NINE = (ReplicaId(n) for n in (1, 2, 3, 4, 5, 9))
@@ -79,6 +79,16 @@ async def test_it_knows_the_cluster_and_itself_as_a_learner() -> None:
     assert (identity.replica, identity.incarnation, identity.address) == (FOUR, NEW.incarnation, "m4:7401")
     _, state = await start(disk)
     assert state.configuration == JOINED
+
+
+async def test_its_boots_are_above_all_those_of_its_former_directories() -> None:
+    """A slice of this life must not be taken for one of an earlier."""
+    for generation in (0, 1, 2):
+        members = (*CLUSTER.members, msgspec.structs.replace(NEW, generation=generation))
+        disk = MemoryDisk(Random(1))
+        await write_identity(disk, DIRECTORY, joining(msgspec.structs.replace(JOINED, members=members)))
+        _, state = await start(disk)
+        assert state.boot == generation * FIRST_BOOTS + 1
 
 
 @pytest.mark.parametrize(

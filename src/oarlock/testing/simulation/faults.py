@@ -458,7 +458,7 @@ _PROCESSES = {"kill": 10, "kill of all": 1, "clean stop": 5, "pause": 8, "slow r
 _STORAGE = {
     "power loss": 8, "power loss of some": 4, "power loss of all": 3, "power loss in an operation": 6, "disk stall": 6,
     "slow disk": 4, "disk error": 4,
-    "full disk": 4, "damaged sector": 3, "damaged snapshot": 4, "kill": 6,
+    "full disk": 4, "damaged sector": 3, "kill": 6, "damaged snapshot": 4,
 }  # fmt: skip
 _MEMBERS = {"added replica": 8, "removed replica": 6, "replaced replica": 8, "empty disk": 6}
 _OPERATORS = {"snapshot": 6, "hand-over": 4, **_MEMBERS}
