@@ -174,7 +174,7 @@ class Node:
         self._configurations = (self._raft.configuration, self._raft.committed_configuration)
         self._links = Links(network, rng, self.id, _addresses(self._raft.configuration), self)
         self._snapshots = Snapshots(
-            disk, snapshots, identity, self._raft, applier, wal, snapshot_after_bytes, self._fail
+            disk, snapshots, identity, self._raft, applier, wal, snapshot_after_bytes, rng, self._fail
         )
         self._fetcher: SnapshotFetcher[StoredSnapshot] = SnapshotFetcher(
             self.id, snapshots, self._send_one, self._fetched, self._fail

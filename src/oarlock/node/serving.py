@@ -17,8 +17,8 @@ from oarlock.types import Index, ReplicaId, Term
 
 log = logging.getLogger("oarlock")
 
-BYTES_PER_S = 64 * 1024 * 1024
-"""Of all answers together."""
+BYTES_PER_S = 32 * 1024 * 1024
+"""Of all answers together: a gibibyte in half a minute."""
 BURST_S = 0.02
 """What was not sent in this time may be sent later: timers are late, too."""
 BACKLOG_BYTES = OPEN_PARTS * PART_BYTES

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -40,6 +41,8 @@ ENTRY_BYTES = 128
 """About what an entry takes besides its payload. An empty one does, too."""
 STEP_ENTRIES = 8192
 """The log in memory forgets so many at once: some 5 ms."""
+FIRST_SHARE = (0.5, 1.0)
+"""The first snapshot of a life comes after a part of ``after_bytes`` between these two."""
 RETRY_SHARE = 8
 """A snapshot for which there was no room is tried again when this part of ``after_bytes`` more has been applied."""
 
@@ -116,6 +119,7 @@ class Snapshots:
         applier: Applier,
         wal: Wal,
         after_bytes: int,
+        rng: random.Random,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._disk = disk
@@ -125,7 +129,8 @@ class Snapshots:
         self._applier = applier
         self._wal = wal
         self._after_bytes = after_bytes
-        self._due_bytes = after_bytes
+        # All replicas apply the same, and must not all write their snapshots at the same moment.
+        self._due_bytes = round(after_bytes * rng.uniform(*FIRST_SHARE))
         self._on_failure = on_failure
         self.log_bytes = 0
         """Applied since the last snapshot."""
