@@ -69,8 +69,9 @@ async def join(directory: str, replica: int, address: str, invitation: bytes) ->
     :raises StartupError: the directory is not empty, or the cluster could not take in such a replica. Nothing changed.
     """
     member = Member(ReplicaId(replica), address, secrets.randbits(62) + 1)
-    await _identity.write_identity(OsDisk(), directory, Invitation.decode(invitation).identity(member))
-    return member
+    identity = Invitation.decode(invitation).identity(member)
+    await _identity.write_identity(OsDisk(), directory, identity)
+    return identity.configuration.member(member.id) or member
 
 
 __all__ = [

@@ -86,7 +86,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int = 0
     """Random number of its data directory; 0 while the cluster has not formed and it is unknown."""
     generation: int = 0
-    """How often this id has rejoined with an empty directory. It stands in front of its boots (:data:`FIRST_BOOTS`)."""
+    """How often this id has rejoined with an empty directory. It stands in front of its boots (:data:`FIRST_BOOTS`). Of
+    one that is to rejoin: for which of them its directory was made; 0 if that is not known."""
 
 
 class Joining(msgspec.Struct, frozen=True, array_like=True):

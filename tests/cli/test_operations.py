@@ -348,7 +348,7 @@ def test_rejoin_keeps_what_was_there_and_begins_anew(cluster: Operated, oarlock:
     assert status == 0 and str(aside) in out
     assert identity(aside) == before and (aside / "wal" / f"{2:016d}.wal").read_bytes() == b"damaged"
     assert after.incarnation != before.incarnation and after.replica == FOUR
-    member = Member(FOUR, "10.0.0.4:7401", after.incarnation)
+    member = Member(FOUR, "10.0.0.4:7401", after.incarnation, generation=1)
     assert cluster.nodes[2].asked == [("change", Change(replace=((FOUR, member),)), False)]
     # Again, as if nobody knew how it ended: what was made is used, and nothing more is moved.
     assert oarlock(*arguments)[0] == 0

@@ -115,6 +115,18 @@ def test_a_learner_that_lost_its_disk_stays_one() -> None:
     assert after.member(ReplicaId(4)) == msgspec.structs.replace(member(4, 999), generation=1)
 
 
+def test_a_directory_that_was_made_before_another_rejoined_is_refused() -> None:
+    def rejoining(incarnation: int, generation: int) -> Change:
+        return Change(replace=((ReplicaId(2), msgspec.structs.replace(member(2, incarnation), generation=generation)),))
+
+    once = changed(THREE, rejoining(991, 1))
+    assert changed(once, rejoining(991, 1)) == once, "it is the same"
+    with pytest.raises(ChangeRefused, match="has rejoined since"):
+        changed(once, rejoining(992, 1))
+    again = changed(once, rejoining(993, 2)).member(ReplicaId(2))
+    assert again is not None and again.generation == 2
+
+
 def test_what_was_to_be_replaced_may_leave_before() -> None:
     before = changed(THREE, Change(replace=((ReplicaId(2), member(4)),)))
     after = changed(before, Change(remove=ids(2)))

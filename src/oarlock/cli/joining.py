@@ -16,7 +16,7 @@ from oarlock.cli.remote import ask
 from oarlock.core.change import Change, changed, final, joint
 from oarlock.errors import StartupError
 from oarlock.server.http.operations import ChangeRequest, MembersDocument, NewMember
-from oarlock.storage.identity import IDENTITY_NAME, joining_identity, load_identity, write_identity
+from oarlock.storage.identity import IDENTITY_NAME, Identity, joining_identity, load_identity, write_identity
 from oarlock.storage.os_disk import OsDisk
 from oarlock.types import Configuration, ReplicaId
 
@@ -54,7 +54,7 @@ async def _prepared(
                 f"{directory} is that of replica {known.replica} at {known.address} of cluster {known.cluster_id}: "
                 "name another directory, or say the same number and address as then"
             )
-        return NewMember(id=replica, address=raft, incarnation=known.incarnation)
+        return _of(known)
     if not document.configuration.formed:
         raise StartupError("the cluster has not formed yet: start all of its initial replicas first")
     new = NewMember(id=replica, address=raft, incarnation=1 + secrets.randbelow((1 << 63) - 1))
@@ -65,7 +65,16 @@ async def _prepared(
         configuration=_with(document.configuration, wanted(new).change()),
     )
     await write_identity(disk, directory, identity)
-    return new
+    return _of(identity)
+
+
+def _of(identity: Identity) -> NewMember:
+    """The member that a directory was made for."""
+    member = identity.configuration.member(identity.replica)
+    assert member is not None, "an identity names its own replica among the members"
+    return NewMember(
+        id=member.id, address=member.address, incarnation=identity.incarnation, generation=member.generation
+    )
 
 
 def _with(configuration: Configuration, change: Change) -> Configuration:

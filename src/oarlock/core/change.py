@@ -139,13 +139,15 @@ class _Draft:
 
     def rejoin(self, member: Member) -> None:
         known = self._known(member.id)
-        member = msgspec.structs.replace(member, generation=known.generation + 1)
         if known.incarnation == member.incarnation and known.address == member.address:
             return
         if known.incarnation == member.incarnation:
             _refuse(f"replica {member.id} has this data directory already, and another address: move it")
+        if member.generation not in (0, known.generation + 1):
+            # Its boots would be those of the directory that came in between.
+            _refuse(f"replica {member.id} has rejoined since this data directory was made for it: make another")
         _check(member)
-        self._members[member.id] = member
+        self._members[member.id] = msgspec.structs.replace(member, generation=known.generation + 1)
         if member.id in self._voters:
             self._voters.remove(member.id)
             self._learners.add(member.id)

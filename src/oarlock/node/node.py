@@ -438,15 +438,19 @@ class Node:
             raise ShuttingDown
         raft, now = self._raft, self._clock.monotonic_s()
         index = raft.change(change, now, force=force)
-        term = raft.log.term_at(index)
+        began, term = raft.term, raft.log.term_at(index)
+
+        def done() -> bool:
+            return raft.commit_index >= index and not raft.committed_configuration.outgoing
+
         self._schedule_turn()
-        await self._until(
-            lambda: raft.commit_index >= index and not raft.committed_configuration.outgoing, now + timeout_s
-        )
-        if raft.commit_index < index:
-            raise OutcomeUnknown("the change was begun, and it is not known yet whether it will come about")
-        if raft.log.term_at(index) not in (term, None):
+        await self._until(done, now + timeout_s)
+        found = raft.log.term_at(index)
+        if raft.commit_index >= index and found not in (term, None):
             raise Unavailable("the leadership ended before the change was committed: it was not made")
+        # Where the log has begun anew meanwhile, nobody here knows what stood there.
+        if not done() or (found is None and raft.term != began):
+            raise OutcomeUnknown("the change was begun, and it is not known yet whether it will come to its end")
         return raft.committed_configuration
 
     async def transfer(self, target: ReplicaId | None, timeout_s: float = DEFAULT_TIMEOUT_S) -> ReplicaId:

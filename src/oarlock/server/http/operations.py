@@ -30,6 +30,8 @@ class NewMember(_Request, frozen=True):
     id: Id
     address: str
     incarnation: Id
+    generation: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Of one that rejoins: for which time its directory was made."""
 
 
 class Replacement(_Request, frozen=True):
@@ -207,7 +209,7 @@ def backup(replica: Operations) -> AsyncIterator[bytes]:
 
 
 def _member(new: NewMember) -> Member:
-    return Member(ReplicaId(new.id), _address(new.address), new.incarnation)
+    return Member(ReplicaId(new.id), _address(new.address), new.incarnation, new.generation)
 
 
 def _address(text: str) -> str:

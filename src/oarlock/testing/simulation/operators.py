@@ -100,7 +100,8 @@ def _join(cluster: Cluster, leader: Host, host: Host | None, change: Callable[[M
             member.id, cluster_id=identity.cluster_id, cluster_name=identity.cluster_name, configuration=configuration
         )
     )
-    return _ask(cluster, leader, f"replica {host.id} {what}", lambda node: node.change(wanted))
+    made_for = change(configuration.member(member.id) or member)
+    return _ask(cluster, leader, f"replica {host.id} {what}", lambda node: node.change(made_for))
 
 
 def _ask(cluster: Cluster, host: Host | None, what: str, request: Callable[[Node], Awaitable[Any]]) -> bool:
