@@ -98,7 +98,7 @@ async def test_a_follower_finishes_the_snapshot_that_it_is_sent_while_its_leader
         await eventually(lambda: held, "it has the first part")
         named = held[0].index
         for _ in range(3):
-            await write(leader, 15, 8000)
+            await write(leader, 8, 8000)
             await leader.take_snapshot()
         assert leader.status().snapshot_index > named
         server.received = answer  # type: ignore[method-assign]
