@@ -153,7 +153,6 @@ class Cluster:
         if standing == self._standings.get(host.id):
             return
         self._standings[host.id] = standing
-        host.note_begun()
         try:
             self.safety.stepped(host)
             self._recovered.stepped(host)

@@ -72,7 +72,7 @@ class SimulatedDisk(MemoryDisk):
         contents = self.contents(path)
         written = [
             number
-            for number in range(len(contents) // SECTOR_BYTES)
+            for number in range(-(-len(contents) // SECTOR_BYTES))
             if contents[number * SECTOR_BYTES : (number + 1) * SECTOR_BYTES].strip(b"\0")
         ]
         if not written:

@@ -365,8 +365,8 @@ def _damage_snapshot(cluster: Cluster, random: Random) -> End | None:
 
 def _may_fall_back(host: Host) -> bool:
     assert host.node is not None
-    every = host.node._snapshots.all
-    return len(every) > 1 and every[0].header.point.index > host.begun_with
+    every, oldest = host.node._snapshots.all, host.node._wal._segments[0]
+    return len(every) > 1 and oldest.first_index <= every[1].header.point.index + 1
 
 
 # Clocks and clients

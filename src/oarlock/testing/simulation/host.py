@@ -16,7 +16,7 @@ from oarlock.storage.identity import Identity, initialise, write_identity
 from oarlock.testing.simulation.disk import SimulatedDisk
 from oarlock.testing.simulation.loop import Process, VirtualLoop
 from oarlock.testing.simulation.network import HostNetwork, Wires
-from oarlock.types import Index, ReplicaId
+from oarlock.types import ReplicaId
 
 RAFT_PORT = 7400
 CLIENT_PORT = 6379
@@ -114,8 +114,6 @@ class Host:
         """Its disk was replaced by an empty one, and it has not become a voter since."""
         self.disk_failed = False
         """Its disk has failed in this life: it may stop."""
-        self.begun_with = Index(0)
-        """The snapshot that its log begins after: it has nothing to fall back on."""
         self.broken: str = ""
         """Why it will not be started again."""
         self.paused_s = 0.0
@@ -135,17 +133,10 @@ class Host:
         """Begin with an empty disk as a replica that is about to join the cluster."""
         self._end(silently=False)
         self.disk = self.disk.wiped()
-        self._joins, self._initialised, self.begun_with = identity, False, Index(0)
+        self._joins, self._initialised = identity, False
         self.incarnation = identity.incarnation
         self.broken = ""
         self.start()
-
-    def note_begun(self) -> None:
-        """Whether its log begins right after its newest snapshot now."""
-        assert self.node is not None
-        raft = self.node._raft
-        if raft.snapshot is not None and (raft.restoring or raft.log.base_index == raft.snapshot.index):
-            self.begun_with = raft.snapshot.index
 
     # Lives
 
