@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads bench-shares bench-restart soak plots clean
+.PHONY: help install demo test test-long check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads bench-shares bench-restart soak plots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(STAMP) ## Three replicas, load, kill -9 of the leader, recovery: what cl
 
 test: $(STAMP) ## Run the tests, two at a time
 	$(BIN)/python -m pytest -n 2
+
+test-long: $(STAMP) ## Run the tests that `make test` leaves out for the time they take
+	$(BIN)/python -m pytest -n 2 -m long
 
 check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .

@@ -56,6 +56,7 @@ def put_back(cluster: Processes) -> None:
         replica.directory.rename(replica.directory.with_suffix(".old"))
 
 
+@pytest.mark.long
 def test_a_backup_under_load_becomes_a_new_cluster(
     cluster_of: ClusterOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_backup_under_load_becomes_a_new_cluster(
     assert cluster.leader().client().set("after", "the restore")
 
 
+@pytest.mark.long
 def test_a_survivor_becomes_a_cluster_that_grows_again_and_the_old_ones_stay_out(
     cluster_of: ClusterOf, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from oarlock.core import Config
 from tests.process import stalling_serve
 from tests.process.conftest import ClusterOf
@@ -48,6 +50,7 @@ def test_32_a_leader_whose_disk_hangs_is_out_of_office_and_no_client_of_another_
     assert took_s < 2 * Config().election_max_s
 
 
+@pytest.mark.long
 def test_32_a_disk_that_hangs_at_all_replicas_costs_nobody_his_office(cluster_of: ClusterOf) -> None:
     cluster = cluster_of(3, program=PROGRAM)
     tallies = [Tally(number) for number in range(CLIENTS)]

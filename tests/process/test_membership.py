@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.process.conftest import ClusterOf
 from tests.process.operating import Operate, join, voters_are
 from tests.process.replicas import DEADLINE_S, Process, Processes, until
@@ -42,6 +44,7 @@ def test_a_cluster_grows_and_shrinks_and_loses_nothing(cluster_of: ClusterOf, op
         assert replica.process is not None and replica.process.wait(DEADLINE_S) == 0, "it leaves in peace"
 
 
+@pytest.mark.long
 def test_a_learner_serves_and_never_votes(cluster_of: ClusterOf, operate: Operate) -> None:
     cluster = cluster_of(1)
     filled(cluster)
@@ -54,6 +57,7 @@ def test_a_learner_serves_and_never_votes(cluster_of: ClusterOf, operate: Operat
     holds_all(cluster[1])
 
 
+@pytest.mark.long
 def test_a_machine_that_is_lost_is_replaced(cluster_of: ClusterOf, operate: Operate) -> None:
     cluster = cluster_of(3)
     filled(cluster)

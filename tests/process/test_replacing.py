@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 from tests.process.conftest import ClusterOf
 from tests.process.operating import Operate, join, voters_are
 from tests.process.replicas import DEADLINE_S, Process, Processes
@@ -58,6 +60,7 @@ def test_all_three_are_replaced_one_after_another_and_no_client_of_another_notic
     assert max(pauses) < 3.0
 
 
+@pytest.mark.long
 def test_a_follower_that_is_wiped_rejoins_under_writes_again_and_again(cluster_of: ClusterOf, operate: Operate) -> None:
     cluster = cluster_of(3, options=("--snapshot-after", SNAPSHOT_AFTER))
     filled(cluster)

@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.process.conftest import ClusterOf
@@ -66,6 +67,7 @@ def test_a_follower_that_was_down_for_long_comes_back_by_a_snapshot(cluster_of: 
     assert down.client().set("again", "served")
 
 
+@pytest.mark.long
 def test_kill_9_in_the_middle_of_taking_a_snapshot_again_and_again(cluster_of: ClusterOf) -> None:
     cluster = cluster_of(3, options=OPTIONS)
     filled(cluster)
@@ -83,6 +85,7 @@ def test_kill_9_in_the_middle_of_taking_a_snapshot_again_and_again(cluster_of: C
         holds_all(replica)
 
 
+@pytest.mark.long
 def test_kill_9_in_the_middle_of_receiving_a_snapshot_again_and_again(cluster_of: ClusterOf) -> None:
     cluster = cluster_of(3, options=OPTIONS)
     behind, other = cluster.followers()

@@ -74,6 +74,7 @@ def serves(replica: Process) -> object:
         return client.set("probe", replica.number)
 
 
+@pytest.mark.long
 def test_one_replica_after_another(tmp_path: Path, old_program: Path) -> None:
     with of_old(tmp_path, old_program) as cluster:
         for replica in cluster.all:

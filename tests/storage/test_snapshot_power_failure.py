@@ -167,7 +167,7 @@ async def steps_of(script: Sequence[str], seed: int) -> int:
     return life.disk.steps - begun
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_scenario_20_a_crash_at_any_step_leaves_a_replica_that_starts(name: str, seed: int) -> None:
     """The power fails at every step, then in the middle of some recoveries, until one gets through; twice."""
