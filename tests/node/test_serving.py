@@ -169,7 +169,7 @@ async def test_a_request_is_answered_with_its_part(leader: Leader) -> None:
 
 @play
 async def test_answers_are_paced(leader: Leader) -> None:
-    for part in range(50):
+    for part in range(100):
         leader.server.received(ONE, request(part % 3))
         leader.server.received(TWO, request(part % 3))
         await asyncio.sleep(0.001)
