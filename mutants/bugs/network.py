@@ -65,7 +65,7 @@ BUGS = (
         edits=(
             Edit(
                 "node.fetching",
-                "if Source(sender, chunk.index, chunk.term) != self.source:",
+                "if Fetch(sender, chunk.index, chunk.term) != self.source:",
                 "if (chunk.index, chunk.term) != (self.source.index, self.source.term):",
             ),
         ),

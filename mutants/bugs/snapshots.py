@@ -93,7 +93,9 @@ BUGS = (
     Bug(
         name="snapshot-begun-again-and-again",
         rule="A follower finishes the snapshot that it has begun, though its leader has a newer one.",
-        edits=(Edit("node.fetching", "self._download.source.leader == leader:", "self._download.source == source:"),),
+        edits=(
+            Edit("node.fetching", "self._download.source.leader == source.leader:", "self._download.source == source:"),
+        ),
         tests=("tests/node/test_fetching.py",),
     ),
     Bug(

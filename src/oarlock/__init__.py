@@ -11,7 +11,6 @@ member = await oarlock.join("data/4", 4, "10.0.0.4:7401", invitation)    # there
 await leader.change(oarlock.Change(add=(member,)))
 """
 
-import secrets
 from collections.abc import Mapping
 
 from oarlock.core.change import Change
@@ -55,7 +54,7 @@ async def initialise(directory: str, replica: int, members: Mapping[int, str], c
         replica=ReplicaId(replica),
         members={ReplicaId(member): address for member, address in members.items()},
         cluster_name=cluster_name,
-        incarnation=secrets.randbits(62) + 1,
+        incarnation=_identity.new_incarnation(),
     )
 
 
@@ -68,7 +67,7 @@ async def join(directory: str, replica: int, address: str, invitation: bytes) ->
 
     :raises StartupError: the directory is not empty, or the cluster could not take in such a replica. Nothing changed.
     """
-    member = Member(ReplicaId(replica), address, secrets.randbits(62) + 1)
+    member = Member(ReplicaId(replica), address, _identity.new_incarnation())
     identity = Invitation.decode(invitation).identity(member)
     await _identity.write_identity(OsDisk(), directory, identity)
     return identity.configuration.member(member.id) or member

@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import uvloop
 
-from oarlock.core.change import Change, changed, final
+from oarlock.core.change import Change
 from oarlock.core.config import Config
 from oarlock.node.clock import Clock
+from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
 from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES
 from oarlock.state_machine import Position
 from oarlock.storage.disk import Disk
-from oarlock.storage.identity import initialise, joining_identity, write_identity
+from oarlock.storage.identity import initialise, write_identity
 from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import Command, Member, ReplicaId
 
@@ -217,13 +218,7 @@ class Cluster:
     async def join(self, replica: int, leader: Node, change: Change) -> Node:
         """Start the replica, which the change names, on an empty disk, and have the leader take it in."""
         disk = self.disks[replica] = SlowDisk(self._disk())
-        configuration = changed(final(leader.configuration()), change)
-        identity = joining_identity(
-            ReplicaId(replica),
-            cluster_id=leader.status().cluster_id,
-            cluster_name=leader.status().cluster_name,
-            configuration=configuration,
-        )
+        identity = Invitation.decode(leader.invitation()).identity_by(change, ReplicaId(replica))
         await write_identity(disk, self.directory, identity)
         self.wire.heal()
         node = await self.start(replica)

@@ -1,9 +1,12 @@
 """Snapshots' files for tests of their transfer: bytes in memory, and calls that take a moment."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from oarlock.errors import CorruptSnapshot
 from oarlock.types import Index, Term
+from tests.testing.simulation.world import World
 
 POINT = (Index(70), Term(3))
 
@@ -84,3 +87,14 @@ class FakeStore:
         await self.moment()
         self.received.append(FakeReceiving(self, size_bytes))
         return self.received[-1]
+
+
+def told(story: Callable[..., Any], whole: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test that tells the whole of the story, under its name, in a world of virtual time."""
+
+    def run() -> None:
+        World().result(whole(), until=1000)
+
+    run.__name__ = story.__name__
+    run.__doc__ = story.__doc__
+    return run

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from oarlock.core.ready import Fetch
 from oarlock.network.messages import PeerMessage, SnapshotChunk, SnapshotGone, SnapshotRequest
 from oarlock.node.fetching import (
     ANSWER_S,
@@ -18,19 +19,18 @@ from oarlock.node.fetching import (
     UNNAMED_S,
     Download,
     SnapshotFetcher,
-    Source,
 )
 from oarlock.node.serving import SnapshotServer
 from oarlock.storage.snapshot import SnapshotFile
 from oarlock.storage.snapshots import SnapshotStore, StoredSnapshot
 from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import Index, ReplicaId, Term
-from tests.node.fake_snapshots import POINT, FakeFile, FakeStore
+from tests.node.fake_snapshots import POINT, FakeFile, FakeStore, told
 from tests.storage.snapshots import header_at, open_store, take
 from tests.testing.simulation.world import World
 
 LEADER, OTHER, OWN = ReplicaId(1), ReplicaId(2), ReplicaId(3)
-SOURCE = Source(LEADER, *POINT)
+SOURCE = Fetch(LEADER, *POINT)
 TEN_PARTS = bytes(range(256)) * (10 * PART_BYTES // 256) + b"and a bit"
 
 
@@ -200,7 +200,7 @@ class Follower:
         )
 
     def want(self, leader: ReplicaId = LEADER, point: tuple[Index, Term] = POINT) -> None:
-        self.fetcher.want(leader, *point)
+        self.fetcher.want(Fetch(leader, *point))
 
     async def answer_all(self, data: bytes = TEN_PARTS) -> None:
         """Answer what is asked until nothing more is."""
@@ -226,12 +226,7 @@ def play(story: Callable[[Follower], Coroutine[Any, Any, None]]) -> Callable[[],
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left
 
-    def run() -> None:
-        World().result(whole(), until=1000)
-
-    run.__name__ = story.__name__
-    run.__doc__ = story.__doc__
-    return run
+    return told(story, whole)
 
 
 @play
@@ -420,7 +415,7 @@ def test_from_one_directory_into_another() -> None:
 
         server = SnapshotServer(open_snapshot, answers, lambda peer: 0, failed.append)
         fetcher = SnapshotFetcher(OWN, store, asks, fetched.append, failed.append)
-        fetcher.want(LEADER, original.header.point.index, original.header.point.term)
+        fetcher.want(Fetch(LEADER, original.header.point.index, original.header.point.term))
         await asyncio.sleep(1)
         assert not failed
         assert [one.header for one in fetched] == [original.header]

@@ -10,8 +10,7 @@ from oarlock.network.messages import PeerMessage, SnapshotChunk, SnapshotGone, S
 from oarlock.node.fetching import OPEN_PARTS, PART_BYTES
 from oarlock.node.serving import BACKLOG_BYTES, BURST_S, BYTES_PER_S, IDLE_S, NEVER, RequestQueue, SnapshotServer
 from oarlock.types import Index, ReplicaId, Term
-from tests.node.fake_snapshots import POINT, FakeFile
-from tests.testing.simulation.world import World
+from tests.node.fake_snapshots import POINT, FakeFile, told
 
 ONE, TWO, THREE = ReplicaId(1), ReplicaId(2), ReplicaId(3)
 PART_S = PART_BYTES / BYTES_PER_S
@@ -148,12 +147,7 @@ def play(story: Callable[[Leader], Coroutine[Any, Any, None]]) -> Callable[[], N
         assert not leader.failed
         assert not asyncio.all_tasks() - {asyncio.current_task()}
 
-    def run() -> None:
-        World().result(whole(), until=1000)
-
-    run.__name__ = story.__name__
-    run.__doc__ = story.__doc__
-    return run
+    return told(story, whole)
 
 
 @play

@@ -1,34 +1,22 @@
 """``oarlock init``: gives a data directory its identity, once and on purpose."""
 
 import asyncio
-import secrets
 import shlex
 from pathlib import Path
 
 import click
 
-from oarlock.cli import parameters
+from oarlock.cli import options
 from oarlock.errors import StartupError
-from oarlock.storage.identity import initialise
+from oarlock.storage.identity import initialise, new_incarnation
 from oarlock.storage.os_disk import OsDisk
 from oarlock.types import ReplicaId
 
 
 @click.command(short_help="Initialise the data directory of one replica.")
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of this replica alone: new, or empty.",
-)
-@click.option("--id", "replica", type=click.IntRange(min=1), required=True, help="This replica's number.")
-@click.option(
-    "--members",
-    type=parameters.members,
-    metavar="ID=HOST:PORT,…",
-    required=True,
-    help="All initial replicas and where they reach each other; the same at every one of them.",
-)
+@options.data_dir
+@options.replica_id("--id", "replica", "This replica's number.")
+@options.members
 @click.option(
     "--cluster", "name", default="oarlock", show_default=True, help="The cluster's name, the same everywhere."
 )
@@ -52,7 +40,7 @@ def init(data_dir: Path, replica: int, members: dict[ReplicaId, str], name: str)
                 replica=ReplicaId(replica),
                 members=members,
                 cluster_name=name,
-                incarnation=1 + secrets.randbelow((1 << 63) - 1),
+                incarnation=new_incarnation(),
             )
         )
     except OSError as error:

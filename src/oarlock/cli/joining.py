@@ -5,7 +5,6 @@ that finds the directory made uses the incarnation in it, and the cluster takes 
 """
 
 import asyncio
-import secrets
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import TypeAlias
 
 from oarlock.cli.changing import change
 from oarlock.cli.remote import ask
-from oarlock.core.change import Change, changed, final, joint
 from oarlock.errors import StartupError
+from oarlock.node.invitation import Invitation
 from oarlock.server.http.operations import ChangeRequest, MembersDocument, NewMember
-from oarlock.storage.identity import IDENTITY_NAME, Identity, joining_identity, load_identity, write_identity
+from oarlock.storage.identity import IDENTITY_NAME, Identity, load_identity, new_incarnation, write_identity
 from oarlock.storage.os_disk import OsDisk
-from oarlock.types import Configuration, ReplicaId
+from oarlock.types import ReplicaId
 
 Wanted: TypeAlias = Callable[[NewMember], ChangeRequest]
 """What the cluster is asked for, once the new member's incarnation is known."""
@@ -55,15 +54,9 @@ async def _prepared(
                 "name another directory, or say the same number and address as then"
             )
         return _of(known)
-    if not document.configuration.formed:
-        raise StartupError("the cluster has not formed yet: start all of its initial replicas first")
-    new = NewMember(id=replica, address=raft, incarnation=1 + secrets.randbelow((1 << 63) - 1))
-    identity = joining_identity(
-        replica,
-        cluster_id=document.cluster_id,
-        cluster_name=document.cluster_name,
-        configuration=_with(document.configuration, wanted(new).change()),
-    )
+    new = NewMember(id=replica, address=raft, incarnation=new_incarnation())
+    invitation = Invitation(document.cluster_id, document.cluster_name, document.configuration)
+    identity = invitation.identity_by(wanted(new).change(), replica)
     await write_identity(disk, directory, identity)
     return _of(identity)
 
@@ -75,11 +68,3 @@ def _of(identity: Identity) -> NewMember:
     return NewMember(
         id=member.id, address=member.address, incarnation=identity.incarnation, generation=member.generation
     )
-
-
-def _with(configuration: Configuration, change: Change) -> Configuration:
-    """What the cluster will make of it, by its own rules: what it would refuse makes no directory."""
-    before = final(configuration)
-    after = changed(before, change)
-    joint(before, after)
-    return after

@@ -1,7 +1,6 @@
 """The state of the key-value machine without a replica: made from what lies on a disk, and given to a new cluster."""
 
 import hashlib
-import secrets
 from collections.abc import Generator
 from typing import cast
 
@@ -95,11 +94,6 @@ def contents(machine: KeyValue) -> dict[bytes, bytes]:
     keys: list[bytes] = cast("list[bytes]", drained(found)) if isinstance(found, Generator) else found
     (values,) = machine.query([(b"MGET", *keys)], at)
     return dict(zip(keys, values, strict=True))
-
-
-def new_incarnation() -> int:
-    """A random number for a new data directory."""
-    return 1 + secrets.randbelow((1 << 63) - 1)
 
 
 def describe(identity: Identity) -> str:

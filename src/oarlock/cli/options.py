@@ -27,6 +27,13 @@ data_dir: Callable[[_F], _F] = click.option(
     required=True,
     help="Directory of this replica alone: new, or empty.",
 )
+members: Callable[[_F], _F] = click.option(
+    "--members",
+    type=parameters.members,
+    metavar="ID=HOST:PORT,…",
+    required=True,
+    help="All initial replicas and where they reach each other; the same at every one of them.",
+)
 raft: Callable[[_F], _F] = click.option(
     "--raft",
     type=parameters.address,

@@ -16,7 +16,6 @@ from oarlock.cli.offline import (
     last_configuration,
     last_point,
     last_state,
-    new_incarnation,
 )
 from oarlock.cli.table import log_time
 from oarlock.errors import StartupError
@@ -30,6 +29,7 @@ from oarlock.storage.identity import (
     has_never_started,
     load_identity,
     new_identity,
+    new_incarnation,
     take_lock,
 )
 from oarlock.storage.os_disk import OsDisk

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from oarlock.cli import options, parameters
-from oarlock.cli.offline import checksum_of, initial_state, new_incarnation, read_snapshot
+from oarlock.cli import options
+from oarlock.cli.offline import checksum_of, initial_state, read_snapshot
 from oarlock.cli.table import log_time
 from oarlock.errors import StartupError
 from oarlock.storage.disk import Disk
-from oarlock.storage.identity import Identity, holds_nothing, new_identity, write_identity
+from oarlock.storage.identity import Identity, holds_nothing, new_identity, new_incarnation, write_identity
 from oarlock.storage.os_disk import OsDisk
 from oarlock.storage.snapshot import SnapshotHeader
 from oarlock.types import ReplicaId
@@ -21,13 +21,7 @@ from oarlock.types import ReplicaId
 @click.argument("backup", metavar="BACKUP", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.data_dir
 @options.replica_id("--id", "replica", "This replica's number.")
-@click.option(
-    "--members",
-    type=parameters.members,
-    metavar="ID=HOST:PORT,…",
-    required=True,
-    help="All initial replicas and where they reach each other; the same at every one of them.",
-)
+@options.members
 @click.option("--cluster", "name", help="The new cluster's name, the same everywhere.  [default: the backup's]")
 def restore(backup: Path, data_dir: Path, replica: int, members: dict[ReplicaId, str], name: str | None) -> None:
     """Initialise a replica of a new cluster whose state begins with a backup's.

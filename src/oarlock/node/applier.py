@@ -99,7 +99,6 @@ class Applier:
         except Exception as error:
             raise ReplicaFailed(f"the state machine failed to take a snapshot: {error!r}") from error
         self.origins = dict(origins)
-        self._decoded.clear()
         self._writes.restored(origins, term)
 
     def _weave(self, commands: Sequence[Command], placed: Sequence[PlacedQuery], at: Position) -> list[Any]:

@@ -11,8 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-import msgspec
-
+from oarlock.core.ready import Fetch
 from oarlock.errors import OarlockError
 from oarlock.network.messages import PeerMessage, SnapshotChunk, SnapshotGone, SnapshotRequest
 from oarlock.storage.disk import is_lack_of_space
@@ -37,18 +36,10 @@ Stored = TypeVar("Stored")
 Stored_co = TypeVar("Stored_co", covariant=True)
 
 
-class Source(msgspec.Struct, frozen=True):
-    """Whose snapshot, and which."""
-
-    leader: ReplicaId
-    index: Index
-    term: Term
-
-
 class Download:
     """The parts of one file. Pure: it says what to ask for and what to write, and when to be asked next."""
 
-    def __init__(self, source: Source, now: float) -> None:
+    def __init__(self, source: Fetch, now: float) -> None:
         self.source = source
         self.total_bytes = 0
         """Size of the file; 0 before the first part has arrived."""
@@ -89,7 +80,7 @@ class Download:
 
     def received(self, sender: ReplicaId, chunk: SnapshotChunk) -> None:
         """A part, if it is one of this file that is missing."""
-        if Source(sender, chunk.index, chunk.term) != self.source:
+        if Fetch(sender, chunk.index, chunk.term) != self.source:
             return
         if self.total_bytes not in (0, chunk.total_bytes):
             self.void = True
@@ -99,7 +90,7 @@ class Download:
 
     def gone(self, sender: ReplicaId, message: SnapshotGone) -> None:
         """The leader does not have it any more."""
-        if Source(sender, message.index, message.term) == self.source:
+        if Fetch(sender, message.index, message.term) == self.source:
             self.void = True
 
     @property
@@ -159,22 +150,24 @@ class SnapshotFetcher(Generic[Stored]):
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._download: Download | None = None
-        self._spoilt: tuple[Source, float] | None = None
+        self._spoilt: tuple[Fetch, float] | None = None
         """A snapshot that there was trouble with, and when to try it again."""
         self._news = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def want(self, leader: ReplicaId, index: Index, term: Term) -> None:
+    def want(self, source: Fetch) -> None:
         """The leader has named its newest snapshot. What is under way from it goes on, though it be an older one: a
         large one might never be there before the next. What is under way from another replica is dropped."""
-        source, now = Source(leader, index, term), self._loop.time()
-        if self._download is not None and self._download.source.leader == leader:
+        now = self._loop.time()
+        if self._download is not None and self._download.source.leader == source.leader:
             self._download.named(now)
             return
         if self._spoilt is not None and source == self._spoilt[0] and now < self._spoilt[1]:
             return
-        log.info("replica %d fetches a snapshot at index %d from replica %d", self._replica, index, leader)
+        log.info(
+            "replica %d fetches a snapshot at index %d from replica %d", self._replica, source.index, source.leader
+        )
         self._download = Download(source, now)
         if self._task is None or self._task.done():
             self._task = self._loop.create_task(self._run())

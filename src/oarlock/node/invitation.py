@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from oarlock.core.change import Change, changed, final
+from oarlock.core.change import Change, changed, final, joint
 from oarlock.errors import ChangeRefused, StartupError
 from oarlock.storage.identity import Identity, joining_identity
-from oarlock.types import Configuration, Member
+from oarlock.types import Configuration, Member, ReplicaId
 
 
 class Invitation(msgspec.Struct, frozen=True):
@@ -34,14 +34,24 @@ class Invitation(msgspec.Struct, frozen=True):
 
         :raises StartupError: the cluster has not formed yet, or could not take it in
         """
-        if not self.configuration.formed:
-            raise StartupError("the cluster has not formed yet: start all of its initial replicas first")
         known = self.configuration.member(member.id)
         change = Change(replace=((member.id, member),)) if known is not None else Change(add=(member,))
         try:
-            configuration = changed(final(self.configuration), change)
+            return self.identity_by(change, member.id)
         except ChangeRefused as refusal:
             raise StartupError(f"the cluster would not take in replica {member.id}: {refusal}") from refusal
+
+    def identity_by(self, change: Change, replica: ReplicaId) -> Identity:
+        """Of a new data directory for the replica that this change brings in.
+
+        :raises StartupError: the cluster has not formed yet
+        :raises ChangeRefused: it would refuse the change, by its own rules
+        """
+        if not self.configuration.formed:
+            raise StartupError("the cluster has not formed yet: start all of its initial replicas first")
+        before = final(self.configuration)
+        after = changed(before, change)
+        joint(before, after)
         return joining_identity(
-            member.id, cluster_id=self.cluster_id, cluster_name=self.cluster_name, configuration=configuration
+            replica, cluster_id=self.cluster_id, cluster_name=self.cluster_name, configuration=after
         )

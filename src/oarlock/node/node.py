@@ -766,7 +766,7 @@ class Node:
             self._links.probe(peer)
         # With an older term on disk, a crash would leave what looks like a broken promise: less log in the same term.
         if ready.fetch is not None and raft.persisted_term == raft.term:
-            self._fetcher.want(ready.fetch.leader, ready.fetch.index, ready.fetch.term)
+            self._fetcher.want(ready.fetch)
         if ready.restore is not None:
             self._restoring = self._loop.create_task(self._restore(ready.restore))
         if ready.committed:
@@ -950,7 +950,7 @@ class Node:
     async def _restore(self, point: SnapshotPoint) -> None:
         """Make the snapshot that was installed the state of the machine. Nothing is applied meanwhile."""
         try:
-            await restore(self._disk, self._snapshots.path_for(point), self._applier)
+            await self._snapshots.restore(point)
             self._raft.applied(point.index)
         except Exception as error:
             self._fail(error)

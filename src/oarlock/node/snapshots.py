@@ -10,6 +10,7 @@ A replica that is far behind fetches the leader's newest (``fetching.py``, ``ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -141,31 +142,24 @@ class Snapshots:
     def newest(self) -> StoredSnapshot | None:
         return self._store.newest
 
-    @property
-    def all(self) -> tuple[StoredSnapshot, ...]:
-        """Newest first."""
-        return self._store.all
-
-    def path_for(self, point: SnapshotPoint) -> str:
-        """Where the snapshot of this point stands."""
-        return self._store.path_for(point)
-
     def applied(self, entries: Sequence[Entry]) -> None:
         """These have been applied, too. Begins a snapshot if that makes one due."""
         size_bytes = ENTRY_BYTES * len(entries) + sum(len(entry.payload) for entry in entries)
         self._applied_bytes.applied(entries[-1].index, size_bytes)
         self.log_bytes += size_bytes
         if self.log_bytes >= self._due_bytes and self._taking is None and self._applier.can_snapshot:
-            self.take()
+            with contextlib.suppress(NotExecuted):  # what is applied next tries again
+                self.take()
 
     def take(self) -> asyncio.Task[SnapshotPoint]:
         """Begin a snapshot of this moment, or join the one that is under way; where it stands.
 
-        The task raises :class:`Overloaded` if there is no room for it, and another :class:`NotExecuted` if the state
-        machine gives no snapshots or is being replaced by one. Nothing has changed then.
+        The task raises :class:`Overloaded` if there is no room for it. Nothing has changed then.
+
+        :raises NotExecuted: the state machine gives no snapshots, or is being replaced by one
         """
         if self._taking is None:
-            self._taking = asyncio.get_running_loop().create_task(self._take(self._begin()))
+            self._taking = asyncio.get_running_loop().create_task(self._take(*self.image()))
             self._taking.add_done_callback(self._taken)
         return self._taking
 
@@ -186,6 +180,11 @@ class Snapshots:
             node=encode_node_state(self._applier.origins),
         )
         return header, self._applier.image()
+
+    async def restore(self, point: SnapshotPoint) -> None:
+        """Make the snapshot of this point, which is in the store, the state of the machine. Raises as :func:`restore`
+        does."""
+        await restore(self._disk, self._store.path_for(point), self._applier)
 
     def installed(self) -> None:
         """A snapshot of another replica's is durable here, and in force."""
@@ -210,16 +209,7 @@ class Snapshots:
             self._taking.cancel()
             await asyncio.gather(self._taking, return_exceptions=True)
 
-    def _begin(self) -> tuple[SnapshotHeader, Iterable[bytes]] | NotExecuted:
-        try:
-            return self.image()
-        except NotExecuted as refusal:
-            return refusal
-
-    async def _take(self, image: tuple[SnapshotHeader, Iterable[bytes]] | NotExecuted) -> SnapshotPoint:
-        if isinstance(image, NotExecuted):
-            raise image
-        header, pieces = image
+    async def _take(self, header: SnapshotHeader, pieces: Iterable[bytes]) -> SnapshotPoint:
         point = header.point
         if self.newest is not None and self.newest.header.point.index >= point.index:
             return self.newest.header.point  # nothing has been applied since

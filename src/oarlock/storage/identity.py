@@ -10,6 +10,7 @@ new; nor is one that has snapshots and no log.
 """
 
 import asyncio
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -169,6 +170,11 @@ def joining_identity(
         incarnation=member.incarnation,
         configuration=configuration,
     )
+
+
+def new_incarnation() -> int:
+    """A random number for a new data directory."""
+    return 1 + secrets.randbelow((1 << 63) - 1)
 
 
 def _check_incarnation(incarnation: int) -> None:

@@ -46,6 +46,7 @@ class Cluster:
         self._members = {ReplicaId(id): f"{address(id)}:{RAFT_PORT}" for id in range(1, replicas + 1)}
         self._snapshot_after_bytes = random.choice(SNAPSHOT_AFTER_BYTES)
         self.hosts: list[Host] = []
+        self._by_address: dict[str, Host] = {}
         for id in self._members:
             self._new_host(id)
         self.departed: list[int] = []
@@ -70,6 +71,7 @@ class Cluster:
             id, self._members, self.wires, random, Config(), self.subject.serve, self, self._snapshot_after_bytes
         )
         self.hosts.append(host)
+        self._by_address[host.address] = host
         return host
 
     def wipe(self, host: Host) -> None:
@@ -163,14 +165,11 @@ class Cluster:
             self.violated(str(broken))
 
     def _sent(self, path: Path, data: bytes) -> None:
-        sender, receiver = (self._at(address) for address in path)
+        sender, receiver = (self._by_address[address] for address in path)
         try:
             require_durable(sender, ReplicaId(receiver.id), data)
         except InvariantViolated as broken:
             self.violated(str(broken))
-
-    def _at(self, address: str) -> Host:
-        return next(host for host in self.hosts if host.address == address)
 
     def failed(self, host: Host, error: BaseException) -> None:
         if host.id in self.departed and (isinstance(error, ReplicaRemoved) or "was removed from" in str(error)):

@@ -21,6 +21,7 @@ COMMITTED_IS_DURABLE = Invariant(
 
 
 def _are_quorum(holders: Sequence[int], configuration: Configuration) -> bool:
+    """Counted here and not by the core's own ``quorum.py``, which is among what is judged."""
     halves = [half for half in (configuration.voters, configuration.outgoing) if half]
     return all(2 * sum(voter in holders for voter in half) > len(half) for half in halves)
 

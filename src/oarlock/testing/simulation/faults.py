@@ -365,7 +365,7 @@ def _damage_snapshot(cluster: Cluster, random: Random) -> End | None:
 
 def _may_fall_back(host: Host) -> bool:
     assert host.node is not None
-    every, oldest = host.node._snapshots.all, host.node._wal._segments[0]
+    every, oldest = host.node._snapshots._store.all, host.node._wal._segments[0]
     return len(every) > 1 and oldest.first_index <= every[1].header.point.index + 1
 
 

@@ -202,7 +202,8 @@ def _unrest(cluster: Cluster) -> str:
 
 def _judge(cluster: Cluster, undisturbed_s: float) -> None:
     """Everything that is judged at the end."""
-    digests = [cluster.digest_now(host) for host in cluster.members() if host.node is not None]
+    members = cluster.members()
+    digests = [cluster.digest_now(host) for host in members if host.node is not None]
     if any(digest != digests[0] for digest in digests):
         cluster.violated("the replicas are at the same index, and their states differ")
     cluster.loop.look_for_dead_tasks()
@@ -211,7 +212,7 @@ def _judge(cluster: Cluster, undisturbed_s: float) -> None:
     for client in cluster.clients:
         for complaint in client.complaints:
             cluster.violated(complaint)
-    strangers = [host.id for host in cluster.hosts if host not in cluster.members()]
+    strangers = [host.id for host in cluster.hosts if host not in members]
     for call in cluster.record.calls:
         if call.replica in strangers:
             continue  # of whoever is no member nothing can be expected
