@@ -275,6 +275,7 @@ class MemoryDisk:
         return _MemoryFile(self, contents)
 
     async def rename(self, source: str, target: str) -> None:
+        self._begin("rename", source)
         assert posixpath.dirname(source) == posixpath.dirname(target), "a file is renamed within its directory"
         if source in self._names.directories:
             await self._rename_directory(source, target)
@@ -301,6 +302,7 @@ class MemoryDisk:
             contents.path = path
 
     async def remove(self, path: str) -> None:
+        self._begin("remove", path)
         contents = self._find(path)
 
         def take(names: _Names) -> None:

@@ -197,3 +197,21 @@ def test_a_disk_serves_the_next_process_where_the_last_one_left_it(machine: Mach
         return bytes(await file.read_at(0, 1))
 
     assert machine.do(read()) == b"a"
+
+
+def test_at_the_end_of_the_world_no_finally_clause_touches_a_disk(machine: Machine) -> None:
+    async def clean_up_at_last() -> None:
+        try:
+            await machine.world.loop.create_future()
+        finally:
+            try:
+                await machine.disk.remove(PATH)
+            except OSError:
+                pytest.fail("a program would say something of it, in a log that is another's")
+
+    process = machine.world.process()
+    machine.disk.attach(process, machine.world.wires.new_source())
+    process.start(clean_up_at_last())
+    machine.world.loop.run(machine.world.loop.now + 1)
+    machine.world.loop.end()
+    assert machine.content

@@ -15,7 +15,7 @@ from random import Random
 import msgspec
 
 from oarlock.storage.disk import SECTOR_BYTES
-from oarlock.testing.memory_disk import MemoryDisk
+from oarlock.testing.memory_disk import MemoryDisk, PowerFailure
 from oarlock.testing.simulation.loop import Process, VirtualLoop, finish
 
 _QUICK_S = (5e-6, 50e-6)
@@ -102,6 +102,11 @@ class SimulatedDisk(MemoryDisk):
         other.troubles = DiskTroubles(slowness=self.troubles.slowness, power_fails_in=self.troubles.power_fails_in)
         other.lose_power_now = self.lose_power_now
         return other
+
+    def _begin(self, operation: str, path: str) -> None:
+        if self._process is not None and not self._process.alive:  # a finally clause, at the end of the world
+            raise PowerFailure(f"{operation} {path}: the process is dead")
+        super()._begin(operation, path)
 
     async def _step(self, operation: str, path: str) -> None:
         self._begin(operation, path)
