@@ -126,11 +126,10 @@ BUGS = (
         edits=(
             Edit(
                 "core.authority",
-                "    leader.round_widen_at = raft.now + raft.config.round_widen_s\n    confirm(raft, leader)",
+                "    leader.round_widen_at = raft.now + raft.config.round_widen_s\n",
                 "    leader.round_widen_at = raft.now + raft.config.round_widen_s\n"
                 "    for voter in leader.round_targets:\n"
-                "        leader.progress[voter].echoed_at = raft.now\n"
-                "    confirm(raft, leader)",
+                "        leader.progress[voter].echoed_at = raft.now\n",
             ),
         ),
     ),

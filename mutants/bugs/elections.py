@@ -123,11 +123,6 @@ BUGS = (
                 "if raft.now >= _quorum_last_heard(raft, leader) + raft.config.election_min_s:",
                 "if False:",
             ),
-            Edit(
-                "core.replication",
-                "check_quorum_at = _quorum_last_heard(raft, leader) + raft.config.election_min_s",
-                "check_quorum_at = NEVER",
-            ),
         ),
     ),
     Bug(

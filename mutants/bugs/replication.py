@@ -54,8 +54,8 @@ BUGS = (
         edits=(
             Edit(
                 "core.quorum",
-                "descending = sorted(map(value_of, voters), reverse=True)",
-                "descending = list(map(value_of, voters))",
+                "sorted(map(value_of, voters))[-majority_size(of)]",
+                "list(map(value_of, voters))[-majority_size(of)]",
             ),
         ),
     ),

@@ -82,12 +82,18 @@ def confirm_for_ever(raft: Any, leader: Any) -> None:
         ),
         (
             authority,
-            "confirm",
+            "open_round",
             confirm_unasked,
             "replicas 3\nelect 1\npartition 1 | 2 3\nelect 2\nread 1 r",
             "a read at 1 was confirmed at 1, but 2 was committed before it began",
         ),
-        (authority, "confirm", confirm_for_ever, "replicas 3\nelect 1\nread 1 r\ndeliver all", "read r ended twice"),
+        (
+            authority,
+            "open_round",
+            confirm_for_ever,
+            "replicas 3\nelect 1\nread 1 r\npropose 1 x\ndeliver all",
+            "read r ended twice",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value and "\n" not in value else "",
 )

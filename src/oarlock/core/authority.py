@@ -53,7 +53,8 @@ def open_round(raft: Raft, leader: Leader) -> None:
     others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))
     leader.round_targets = quorum.smallest(raft.configuration, raft.id, preferred=others)  # the most responsive
     leader.round_widen_at = raft.now + raft.config.round_widen_s
-    confirm(raft, leader)
+    if not leader.round_targets:
+        confirm(raft, leader)
 
 
 def confirm(raft: Raft, leader: Leader) -> None:

@@ -51,17 +51,14 @@ def count_votes(configuration: Configuration, votes: Mapping[ReplicaId, bool]) -
 
 def smallest(configuration: Configuration, first: ReplicaId, preferred: Iterable[ReplicaId]) -> list[ReplicaId]:
     """A prefix of ``preferred`` that, together with ``first``, is a quorum; all of it if none is."""
-    members = {first: True}
-    chosen: list[ReplicaId] = []
+    chosen = [first]
     for replica in preferred:
-        if count_votes(configuration, members) is VoteResult.WON:
+        if reached(configuration, lambda voter: int(voter in chosen)):
             break
-        members[replica] = True
         chosen.append(replica)
-    return chosen
+    return chosen[1:]
 
 
 def _reached_by(voters: Sequence[ReplicaId], of: int, value_of: Callable[[ReplicaId], Value]) -> Value:
     assert len(voters) >= majority_size(of), "a configuration without a majority decides nothing"
-    descending = sorted(map(value_of, voters), reverse=True)
-    return descending[majority_size(of) - 1]
+    return sorted(map(value_of, voters))[-majority_size(of)]

@@ -151,16 +151,13 @@ def advance_commit(raft: Raft, leader: Leader) -> None:
 
 
 def leader_deadline(raft: Raft, leader: Leader) -> float:
-    """When ``leader_timeout`` has something to do."""
-    check_quorum_at = _quorum_last_heard(raft, leader) + raft.config.election_min_s
-    when = min(leader.heartbeat_at, leader.news_at, authority.deadline(leader), check_quorum_at)
-    return min(when, transfer.deadline(leader))
+    """When ``leader_timeout`` has something to do. Who is heard is looked at with each heartbeat."""
+    return min(leader.heartbeat_at, leader.news_at, authority.deadline(leader), transfer.deadline(leader))
 
 
 def leader_timeout(raft: Raft, leader: Leader) -> None:
     """Check-quorum (thesis, 6.2): a leader that hears no echoes from a majority for an election timeout steps down.
     Heartbeats go out by themselves with the next ``ready``."""
-    # The very sum that ``leader_deadline`` promised: a difference may round to just less, and end the timer for ever.
     if raft.now >= _quorum_last_heard(raft, leader) + raft.config.election_min_s:
         raft.become_follower(raft.term, NO_REPLICA)
         return
