@@ -134,7 +134,7 @@ BUGS = (
         edits=(
             Edit(
                 "core.authority",
-                "            leader.round_targets = [voter for voter in raft.voters() if voter != raft.id]",
+                "            leader.round_targets = _other_voters(raft, leader)",
                 "            pass",
             ),
         ),

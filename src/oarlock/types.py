@@ -117,7 +117,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
     def member(self, replica: ReplicaId) -> Member | None:
         """The member with this id, or None."""
-        return next((member for member in self.members if member.id == replica), None)
+        for member in self.members:
+            if member.id == replica:
+                return member
+        return None
 
 
 class SnapshotPoint(msgspec.Struct, frozen=True, array_like=True):

@@ -49,7 +49,7 @@ def open_round(raft: Raft, leader: Leader) -> None:
     if in_flight and not entries_go_out:
         return
     leader.beat = Beat(leader.beat + 1)
-    others = [voter for voter in raft.voters() if voter != raft.id]
+    others = _other_voters(raft, leader)
     others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))
     leader.round_targets = quorum.smallest(raft.configuration, raft.id, preferred=others)  # the most responsive
     leader.round_widen_at = raft.now + raft.config.round_widen_s
@@ -95,10 +95,14 @@ def timeout(raft: Raft, leader: Leader) -> None:
     if raft.now >= leader.round_widen_at:
         leader.round_widen_at = NEVER  # from here on heartbeats repeat the beat
         if leader.confirmed < leader.beat:
-            leader.round_targets = [voter for voter in raft.voters() if voter != raft.id]
+            leader.round_targets = _other_voters(raft, leader)
     if raft.now >= leader.next_token_deadline:
         for token in leader.tokens:
             if token.deadline <= raft.now:
                 raft.read_outcomes.append(ReadRefused(token.request, AuthorityTimedOut()))
         leader.tokens = type(leader.tokens)(token for token in leader.tokens if token.deadline > raft.now)
         leader.next_token_deadline = min((token.deadline for token in leader.tokens), default=NEVER)
+
+
+def _other_voters(raft: Raft, leader: Leader) -> list[ReplicaId]:
+    return [peer for peer in leader.progress if peer not in raft.configuration.learners]

@@ -132,6 +132,8 @@ class Log:
 
     def take_unpersisted(self) -> tuple[Entry, ...]:
         """The entries not yet handed out to be persisted; they count as handed out from now on."""
+        if self.handed_index == self.last_index:
+            return ()  # as in most turns of a leader that answers reads
         entries = tuple(self.between(self.handed_index + 1, self.last_index))
         self.handed_index = self.last_index
         return entries

@@ -66,7 +66,10 @@ class Configurations:
 
     def at(self, index: Index) -> Configuration:
         """The one that was in force when the log ended at ``index``."""
-        return next(configuration for appended_at, configuration in reversed(self._stack) if appended_at <= index)
+        for appended_at, configuration in reversed(self._stack):
+            if appended_at <= index:
+                return configuration
+        raise LookupError(f"nobody knows any more what was in force at index {index}")
 
     def appended(self, entries: Iterable[Entry]) -> None:
         """Put the configurations among these newly appended entries in force."""

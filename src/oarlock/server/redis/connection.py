@@ -35,9 +35,12 @@ long pipeline before they read the first reply."""
 
 _COMMAND_OVERHEAD_BYTES: Final = 128
 """What a command costs in memory besides its arguments, about."""
-_PLAIN_KINDS: Final = {b"GET": Kind.READ, b"get": Kind.READ, b"SET": Kind.WRITE, b"set": Kind.WRITE}
+_PLAIN: Final = {
+    name: plain for plain in ((Kind.READ, b"GET", 2), (Kind.WRITE, b"SET", 3)) for name in (plain[1], plain[1].lower())
+}
+"""By name: kind, canonical name, and words of a request without options."""
+_NOT_PLAIN: Final = (None, b"", 0)
 _MAX_LONE_BYTES: Final = 4096
-_PLAIN_LENGTHS: Final = {Kind.READ: 2, Kind.WRITE: 3}
 _POST, _HOST = b"POST", b"HOST:"
 
 
@@ -152,10 +155,10 @@ class Conversation:
     def _ask_at_once(self, request: Request, size_bytes: int) -> bool:
         """Pass a GET or SET on that came alone while nothing was due, as from clients without pipelines; False if it
         is none, or not now. The way over the queues would do the same at twice the price."""
-        kind = _PLAIN_KINDS.get(request[0])
+        kind, name, words = _PLAIN.get(request[0], _NOT_PLAIN)
         if (
             kind is None
-            or len(request) != _PLAIN_LENGTHS[kind]
+            or len(request) != words
             or size_bytes > _MAX_LONE_BYTES
             or self.transaction is not None
             or not self._is_calm()
@@ -163,10 +166,11 @@ class Conversation:
             return False
         service = self.service
         service.commands += 1
-        request[0] = request[0].upper()
+        request[0] = name
         group = Group(kind, self.resp3, self.answered, [tuple(request)], plain=True)
         group.size_bytes = size_bytes
-        self._waiting_bytes += size_bytes + _COMMAND_OVERHEAD_BYTES
+        group.held_bytes = size_bytes + _COMMAND_OVERHEAD_BYTES
+        self._waiting_bytes += group.held_bytes
         self._queue.append(group)
         self._send(group)
         if self._replica_full:
@@ -190,7 +194,7 @@ class Conversation:
         Nothing here costs more than it must per command; :meth:`_enqueue` would do the same at twice the price.
         """
         name = requests[0][0]
-        kind = _PLAIN_KINDS.get(name)
+        kind, _, _ = _PLAIN.get(name, _NOT_PLAIN)
         if kind is None or len(requests) > MAX_GROUP_COMMANDS or self.transaction is not None:
             return False
         items: list[Any]
@@ -228,7 +232,7 @@ class Conversation:
                 self._close_group(group, size_bytes)
                 group, size_bytes = None, 0
             if group is None:
-                group = Group(kind, self.resp3, self.answered, [item])
+                group = Group(kind, self.resp3, self.answered, [item], answered=kind is Kind.LOCAL)
             else:
                 group.add(kind, item)
             size_bytes += length
@@ -240,7 +244,8 @@ class Conversation:
         if group is None:
             return
         group.size_bytes = size_bytes
-        self._waiting_bytes += size_bytes + _COMMAND_OVERHEAD_BYTES * len(group)
+        group.held_bytes = size_bytes + _COMMAND_OVERHEAD_BYTES * len(group)
+        self._waiting_bytes += group.held_bytes
         self._queue.append(group)
         if group.kind is not Kind.LOCAL:
             self._unsent.append(group)
@@ -289,7 +294,7 @@ class Conversation:
             raise
 
     def _answer_locally(self, reply: bytes) -> None:
-        self._close_group(Group(Kind.LOCAL, self.resp3, self.answered, [reply]), len(reply))
+        self._close_group(Group(Kind.LOCAL, self.resp3, self.answered, [reply], answered=True), len(reply))
 
     # Groups to the replica
 
@@ -406,8 +411,7 @@ class Conversation:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _forget_first(self) -> None:
-        group = self._queue.popleft()
-        self._waiting_bytes -= group.size_bytes + _COMMAND_OVERHEAD_BYTES * len(group)
+        self._waiting_bytes -= self._queue.popleft().held_bytes
 
     # Back-pressure
 

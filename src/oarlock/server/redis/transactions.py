@@ -7,6 +7,8 @@ command spoils the transaction, and a wrong option only its own reply.
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from oarlock.kv.packing import Watched, exec_command
 from oarlock.kv.results import OK, ErrorReply, SimpleString
 from oarlock.server.redis.commands import Kind
@@ -56,44 +58,49 @@ class Transaction:
 class Watch(Group):
     """A WATCH: a read of versions. No later write of its connection is submitted before it is answered."""
 
-    __slots__ = ("_keys", "watched")
+    keys: Sequence[bytes] = ()
+    watched: list[Watched] = msgspec.field(default_factory=list)
+    """The keys and their versions; before they are known, what lets no transaction through."""
 
-    def __init__(self, keys: Sequence[bytes], resp3: bool, answered: Callable[[], None]) -> None:
-        super().__init__(Kind.READ, resp3, answered, [(b"VERSION", *keys)])
-        self._keys = keys
-        self.size_bytes = sum(map(len, keys)) + _OVERHEAD_BYTES * len(keys)
-        self.watched: list[Watched] = [(keys[0], -1)]
-        """The keys and their versions; before they are known, what lets no transaction through."""
+    @classmethod
+    def of(cls, keys: Sequence[bytes], resp3: bool, when_answered: Callable[[], None]) -> "Watch":
+        size_bytes = sum(map(len, keys)) + _OVERHEAD_BYTES * len(keys)
+        return cls(
+            Kind.READ, resp3, when_answered, [(b"VERSION", *keys)],
+            size_bytes=size_bytes, keys=keys, watched=[(keys[0], -1)],
+        )  # fmt: skip
 
     def resolved(self, results: Sequence[Any]) -> None:
-        self.watched = list(zip(self._keys, results[0], strict=True))
+        self.watched = list(zip(self.keys, results[0], strict=True))
         super().resolved([OK])
 
 
 class Exec(Group):
     """A transaction on its way: one command, completed when its watches are answered."""
 
-    __slots__ = ("_commands", "_replies", "_watches")
+    commands: list[Canonical] = msgspec.field(default_factory=list)
+    given: list[Encoded | None] = msgspec.field(default_factory=list)
+    """Replies that are known already, and None where the result of a command will stand."""
+    watches: list[Watch] = msgspec.field(default_factory=list)
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         commands: list[Canonical],
-        replies: list[Encoded | None],
+        given: list[Encoded | None],
         watches: list[Watch],
         resp3: bool,
-        answered: Callable[[], None],
-    ) -> None:
-        """``replies`` has those that are known already, and None where the result of a command will stand."""
-        super().__init__(Kind.WRITE, resp3, answered, [(b"EXEC",)])
-        self._commands = commands
-        self._replies = replies
-        self._watches = watches
-        self.size_bytes = sum(watch.size_bytes for watch in watches)
-        self.size_bytes += sum(map(size_in_log, commands))
+        when_answered: Callable[[], None],
+    ) -> "Exec":
+        size_bytes = sum(watch.size_bytes for watch in watches) + sum(map(size_in_log, commands))
+        return cls(
+            Kind.WRITE, resp3, when_answered, [(b"EXEC",)],
+            size_bytes=size_bytes, commands=commands, given=given, watches=watches,
+        )  # fmt: skip
 
     def seal(self) -> None:
-        watched = [each for watch in self._watches for each in watch.watched]
-        self.items[0] = exec_command(watched, self._commands)
+        watched = [each for watch in self.watches for each in watch.watched]
+        self.items[0] = exec_command(watched, self.commands)
 
     def resolved(self, results: Sequence[Any]) -> None:
         (executed,) = results
@@ -101,7 +108,7 @@ class Exec(Group):
             super().resolved([NULL_ARRAY[self.resp3]])
         else:
             rest = iter(executed)
-            super().resolved([[next(rest) if reply is None else reply for reply in self._replies]])
+            super().resolved([[next(rest) if reply is None else reply for reply in self.given]])
 
 
 class Session(Protocol):
@@ -145,7 +152,7 @@ def aborted(session: Session, why: ErrorReply) -> ErrorReply:
 def watch(session: Session, request: Request) -> Watch:
     if session.transaction is not None:
         raise Refused(ErrorReply(b"ERR WATCH inside MULTI is not allowed"))
-    new = Watch(request[1:], session.resp3, session.answered)
+    new = Watch.of(request[1:], session.resp3, session.answered)
     if new.size_bytes + sum(watch.size_bytes for watch in session.watches) > _MAX_WATCHED_BYTES:
         raise Refused(ErrorReply(b"ERR too many keys are watched"))
     session.watches.append(new)
@@ -176,5 +183,5 @@ def exec_(session: Session, request: Request) -> "Reply | Exec":
             commands.append(item)
             replies.append(None)
     if commands or watches:
-        return Exec(commands, replies, watches, session.resp3, session.answered)
+        return Exec.of(commands, replies, watches, session.resp3, session.answered)
     return list(replies)
