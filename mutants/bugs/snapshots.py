@@ -208,6 +208,45 @@ BUGS = (
         tests=("tests/node/test_acquaintance.py",),
     ),
     Bug(
+        name="joins-with-a-removal-under-way",
+        rule="Who joins does not count as removed whom a change under way is to remove: it may come to nothing.",
+        edits=(
+            Edit(
+                "storage.identity",
+                "configuration=msgspec.structs.replace(configuration, removed=()),",
+                "configuration=configuration,",
+            ),
+        ),
+        mix={"removed replica": 30, "empty disk": 30, "isolated leader": 20},
+        tests=("tests/storage/test_joining.py",),
+    ),
+    Bug(
+        name="another-directory-sent-away",
+        rule="Only a change that is committed sends a former directory away for good.",
+        edits=(
+            Edit(
+                "node.acquaintance",
+                '"incarnation" if commit_index and settled and settled.incarnation == member.incarnation else',
+                '"incarnation" if True else',
+            ),
+        ),
+        mix={"empty disk": 30, "isolated leader": 20},
+        tests=("tests/node/test_acquaintance.py",),
+    ),
+    Bug(
+        name="disk-error-raised-to-who-asked",
+        rule="Who asked for a snapshot is told in the words of the interface that the replica stops.",
+        edits=(
+            Edit(
+                "node.node",
+                'raise Unavailable("this replica failed while it wrote the snapshot, and stops") from error',
+                "raise",
+            ),
+        ),
+        mix={"snapshot": 40, "disk error": 30},
+        tests=("tests/node/test_snapshots.py",),
+    ),
+    Bug(
         name="leaving-without-a-link",
         rule="Who is leaving is linked until that is committed: so it hears of it.",
         edits=(Edit("node.node", "{**_addresses(known[1]), **_addresses(known[0])}", "_addresses(known[0])"),),

@@ -47,7 +47,7 @@ def test_a_member_with_its_own_directory_is_welcome() -> None:
 
 
 def test_52_71_another_incarnation_is_refused_for_good_once_the_cluster_has_formed() -> None:
-    assert code(Acquaintance(), hello(9, 99, incarnation=23)) == "incarnation"
+    assert code(Acquaintance(), hello(9, 99, incarnation=23), commit_index=1) == "incarnation"
     assert code(Acquaintance(), hello(0, 0, incarnation=23), UNFORMED) is None
     assert "incarnation" in FINAL_REFUSALS
 
@@ -77,10 +77,9 @@ def test_27_who_may_know_of_a_configuration_that_we_do_not_have_is_welcome() -> 
 
 def test_a_member_is_one_from_its_entry_until_that_of_its_removal_is_committed() -> None:
     memory = Acquaintance()
-    joins, leaves = (JOINED, FORMED), (FORMED, JOINED)
-    for configuration, committed in (joins, leaves):
+    for configuration, committed, other in ((JOINED, FORMED, "replica"), (FORMED, JOINED, "incarnation")):
         assert code(memory, hello(0, 0, STRANGER, 33), configuration, committed, 9) is None
-        assert code(memory, hello(0, 0, STRANGER, 34), configuration, committed, 9) == "incarnation"
+        assert code(memory, hello(0, 0, STRANGER, 34), configuration, committed, 9) == other
 
 
 def test_26_who_was_removed_is_refused_for_good_once_that_is_committed() -> None:
@@ -148,8 +147,10 @@ def test_who_rejoins_is_refused_until_its_configuration_may_be_known_there_and_n
 
 
 def test_52_the_directory_that_was_before_is_refused_for_good() -> None:
-    assert code(Acquaintance(), hello(3, 9, incarnation=22), REJOINED) == "incarnation"
-    assert code(Acquaintance(), hello(3, 9, incarnation=24, boot=FIRST_BOOTS + 1), REJOINED) == "incarnation"
+    for other in (hello(3, 9, incarnation=22), hello(3, 9, incarnation=24, boot=FIRST_BOOTS + 1)):
+        assert code(Acquaintance(), other, REJOINED, commit_index=8) == "incarnation"
+        assert code(Acquaintance(), other, REJOINED, FORMED, 8) == "replica", "it may never come about"
+        assert code(Acquaintance(), other, REJOINED, commit_index=0) == "replica", "that is only what it was told"
 
 
 def test_who_rejoined_is_not_held_to_what_its_former_directory_promised() -> None:

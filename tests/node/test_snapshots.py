@@ -11,7 +11,7 @@ import pytest
 
 from oarlock.core import Change, Config
 from oarlock.core.ready import Ready
-from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, StartupError, Unavailable
+from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, ShuttingDown, StartupError, Unavailable
 from oarlock.network.messages import SnapshotRequest
 from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
@@ -343,9 +343,24 @@ async def test_33_a_disk_that_fails_a_snapshot_stops_the_replica() -> None:
         disk = cluster.disks[1].inner
         assert isinstance(disk, MemoryDisk)
         disk.fail_next("sync", 5, ".tmp")
-        with pytest.raises(OSError):
+        with pytest.raises(Unavailable, match="stops"):
             await node.take_snapshot()
         assert "disk failed" in str(await node.failed)
+
+
+@scenario
+async def test_who_waits_for_a_snapshot_is_told_that_the_replica_stops() -> None:
+    async with Cluster(1) as cluster:
+        node = await cluster.leader()
+        await write(node, 3)
+        disk = cluster.disks[1].inner
+        assert isinstance(disk, MemoryDisk)
+        disk.stall_next("sync", ".tmp")
+        waiting = asyncio.create_task(node.take_snapshot())
+        await eventually(lambda: any(".tmp" in path for path in disk.paths()), "it is being written")
+        await node.close(0)
+        with pytest.raises(ShuttingDown):
+            await waiting
 
 
 @scenario

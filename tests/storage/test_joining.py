@@ -38,7 +38,7 @@ JOINED = Configuration(
     CLUSTER.outgoing,
     (FIVE, FOUR),
     (Joining(FIVE, ONE), Joining(FOUR, TWO)),
-    CLUSTER.removed,
+    removed=(),
 )
 
 FIRST_FORMAT = b"""{
@@ -59,6 +59,11 @@ FIRST_FORMAT = b"""{
 
 def joining(configuration: Configuration = JOINED) -> Identity:
     return joining_identity(FOUR, cluster_id="c1", cluster_name="orders", configuration=configuration)
+
+
+def test_who_has_left_is_for_the_log_to_say() -> None:
+    leaving = msgspec.structs.replace(JOINED, removed=(NINE,))  # by a change under way, which may come to nothing
+    assert joining(leaving).configuration.removed == ()
 
 
 def test_the_first_format_is_read_for_ever_and_written_as_it_was() -> None:

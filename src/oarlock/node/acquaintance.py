@@ -64,7 +64,8 @@ class Acquaintance:
 
         ``configuration`` is the one in force here, ``committed`` the latest that is committed.
         """
-        # Only what is committed may send somebody away for good: a removal that is not may never come about.
+        # Only what is committed may send somebody away for good: a change that is not may never come about. As long as
+        # nothing is, ``committed`` is only what this replica was initialised with.
         if hello.replica in committed.removed:
             return Refusal("removed", f"replica {hello.replica} was removed from this cluster")
         member = configuration.member(hello.replica) or committed.member(hello.replica)
@@ -78,8 +79,9 @@ class Acquaintance:
                 if hello.last_index > commit_index:
                     return None
                 return Refusal("replica", f"replica {hello.replica} has not rejoined this cluster yet")
+            settled = committed.member(hello.replica)
             return Refusal(
-                "incarnation",
+                "incarnation" if commit_index and settled and settled.incarnation == member.incarnation else "replica",
                 f"replica {hello.replica} joined this cluster with another data directory; this one was initialised "
                 f"later and must not take its place",
             )

@@ -180,7 +180,7 @@ class Operations(Protocol):
     async def take_snapshot(self) -> SnapshotPoint:
         """Write a snapshot of what is applied now; where it stands.
 
-        :raises Overloaded: the disk has no room for it
+        :raises NotExecuted: (a subclass) there is none: no room on the disk, the replica stops, its machine gives none
         """
         ...
 

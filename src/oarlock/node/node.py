@@ -473,7 +473,17 @@ class Node:
         """Write a snapshot of what is applied now; see :class:`oarlock.node.api.Operations`."""
         if self._stopping:
             raise ShuttingDown
-        return await asyncio.shield(self._snapshots.take())
+        taking = self._snapshots.take()
+        try:
+            return await asyncio.shield(taking)
+        except OarlockError:
+            raise
+        except asyncio.CancelledError:
+            if taking.cancelled():  # it was, and not who waits for it
+                raise ShuttingDown from None
+            raise
+        except Exception as error:
+            raise Unavailable("this replica failed while it wrote the snapshot, and stops") from error
 
     async def backup(self) -> AsyncIterator[bytes]:
         """A snapshot file's bytes; see :class:`oarlock.node.api.Operations`."""

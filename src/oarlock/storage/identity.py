@@ -156,6 +156,7 @@ def joining_identity(
     """The identity of a new data directory for a cluster that has formed.
 
     ``configuration`` is what the cluster's own becomes with ``replica`` as a learner in it, under its new incarnation.
+    Who has left is not taken over: a change under way counts there already, and may yet come to nothing. The log tells.
     """
     member = configuration.member(replica)
     if member is None or replica not in configuration.learners:
@@ -168,7 +169,7 @@ def joining_identity(
         cluster_name=cluster_name,
         replica=replica,
         incarnation=member.incarnation,
-        configuration=configuration,
+        configuration=msgspec.structs.replace(configuration, removed=()),
     )
 
 
