@@ -129,6 +129,7 @@ BUGS = (
             ),
         ),
         mix={"isolated leader": 40, "kill": 40, "burst of clients": 20},
+        tests=("tests/storage/test_compaction.py",),
     ),
     Bug(
         name="frame-checksum-unchecked",
