@@ -24,7 +24,7 @@ BUGS = (
         tests=("tests/node/test_snapshots.py",),
     ),
     Bug(
-        name="log-released-before-the-snapshot-is-there",
+        name="log-released-before-the-snapshot",
         rule="The log goes once the snapshot that holds it is durable.",
         edits=(
             Edit(
@@ -35,6 +35,7 @@ BUGS = (
             ),
         ),
         mix={"slow disk": 40, "burst of clients": 10, "snapshot": 20, "kill": 30, "power loss": 10},
+        tests=("tests/node/test_snapshots.py",),
     ),
     Bug(
         name="log-released-up-to-the-newest-snapshot",
@@ -47,6 +48,7 @@ BUGS = (
             ),
         ),
         mix={"damaged snapshot": 40, "snapshot": 20, "burst of clients": 10},
+        tests=("tests/node/test_snapshots.py",),
     ),
     Bug(
         name="image-of-a-later-moment",

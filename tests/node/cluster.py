@@ -19,6 +19,7 @@ from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES
 from oarlock.state_machine import Position
 from oarlock.storage.disk import Disk
 from oarlock.storage.identity import initialise, write_identity
+from oarlock.storage.segment import DEFAULT_SEGMENT_BYTES
 from oarlock.testing.memory_disk import MemoryDisk
 from oarlock.types import Command, Member, ReplicaId
 
@@ -141,6 +142,7 @@ class Cluster:
         clock: Callable[[int], Clock | None] = lambda replica: None,
         seed: int = 1,
         snapshot_after_bytes: int = DEFAULT_SNAPSHOT_AFTER_BYTES,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     ) -> None:
         self.ids = list(range(1, size + 1))
         self.wire = Wire()
@@ -155,6 +157,7 @@ class Cluster:
         self._config = config
         self._clock = clock
         self._snapshot_after_bytes = snapshot_after_bytes
+        self._segment_bytes = segment_bytes
         self.members: dict[ReplicaId, str] = {}
 
     async def __aenter__(self) -> "Cluster":
@@ -202,6 +205,7 @@ class Cluster:
             rng=random.Random(self.rng.random()),
             clock=self._clock(replica),
             snapshot_after_bytes=self._snapshot_after_bytes,
+            segment_bytes=self._segment_bytes,
         )
         return node
 

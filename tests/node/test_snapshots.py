@@ -23,6 +23,8 @@ from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
 
 AFTER_BYTES = 4000
 NEVER_DUE = 10**9
+SEGMENT_BYTES = 8192
+"""Small ones, so that there are many."""
 
 
 async def write(node: Node, count: int, size_bytes: int = 200) -> None:
@@ -361,6 +363,46 @@ async def test_who_waits_for_a_snapshot_is_told_that_the_replica_stops() -> None
         await node.close(0)
         with pytest.raises(ShuttingDown):
             await waiting
+
+
+@scenario
+async def test_38_the_log_goes_when_the_snapshot_that_holds_it_is_durable() -> None:
+    async with Cluster(1, segment_bytes=SEGMENT_BYTES) as cluster:
+        node = await cluster.leader()
+        await write(node, 100)
+        disk = cluster.disks[1].inner
+        assert isinstance(disk, MemoryDisk)
+        goes_on = disk.stall_next("sync", ".snapshot.tmp")
+        waiting = asyncio.create_task(node.take_snapshot())
+        await eventually(lambda: any(".snapshot.tmp" in path for path in disk.paths()), "it is being written")
+        await write(node, 100)
+        await cluster.crash(1)
+        with pytest.raises(ShuttingDown):
+            await waiting
+        goes_on.set()
+        cluster.wire.heal()
+        node = await cluster.start(1)
+        await cluster.leader()
+        assert not snapshots(cluster, 1) and await node.read(b"49") is not None
+
+
+@scenario
+async def test_38_the_log_reaches_back_to_the_older_of_two_snapshots() -> None:
+    async with Cluster(1, segment_bytes=SEGMENT_BYTES) as cluster:
+        node = await cluster.leader()
+        for _ in range(3):
+            await write(node, 100)
+            await node.take_snapshot()
+        await write(node, 60)
+        values = dict(cluster.machines[1].values)
+        await cluster.stop(1)
+        disk = cluster.disks[1].inner
+        assert isinstance(disk, MemoryDisk)
+        newest = max(snapshots(cluster, 1))
+        disk.flip_bit(newest, 8 * len(disk.contents(newest)) // 2)
+        await cluster.start(1)
+        await cluster.leader()
+        await eventually(lambda: cluster.machines[1].values == values, "the log tells what the newest held")
 
 
 @scenario
