@@ -37,6 +37,7 @@ def test_the_counter_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "the counter stands at 30" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_simulator_finds_both_mistakes_and_nothing_else() -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLES / "simulated.py"], capture_output=True, text=True, timeout=300, check=True
