@@ -108,13 +108,13 @@ def _ask(cluster: Cluster, host: Host | None, what: str, request: Callable[[Node
     if host is None or host.node is None or host.process is None:
         return False
     cluster.tell(f"an operator asks replica {host.id} for {what}")
-    host.process.start(_told(cluster, what, request(host.node)))
+    host.process.start(_told(cluster, what, request, host.node))
     return True
 
 
-async def _told(cluster: Cluster, what: str, answer: Awaitable[Any]) -> None:
+async def _told(cluster: Cluster, what: str, request: Callable[[Node], Awaitable[Any]], node: Node) -> None:
     try:
-        await answer
+        await request(node)
     except OarlockError as error:
         cluster.tell(f"an operator asked for {what}: {error}")
     else:
