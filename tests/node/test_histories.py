@@ -139,7 +139,7 @@ class Run:
         disk.release()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 @scenario
 async def test_whatever_happens_one_counter_explains_every_answer(seed: int) -> None:
     async with Cluster(3, seed=seed) as cluster:

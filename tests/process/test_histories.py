@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import redis
 
 from oarlock.testing.linearizability import NEVER, Operation, check
@@ -135,6 +136,7 @@ def _go_on(recorder: Recorder, operations: int) -> None:
     until(lambda: len(recorder.history) > enough, "operations go on")
 
 
+@pytest.mark.long
 def test_histories_under_kills_and_stops_are_linearizable(relayed: Processes) -> None:
     cluster = relayed
     rng = random.Random(SEED)

@@ -5,6 +5,8 @@ import statistics
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.process.conftest import ClusterOf
 from tests.process.load import Load
 from tests.process.replicas import Process, until
@@ -20,6 +22,7 @@ def seconds(outages: list[float]) -> str:
     return " ".join(f"{outage:.3f}" for outage in outages)
 
 
+@pytest.mark.long
 def test_kill_9_of_the_leader_five_times_in_a_row_loses_nothing(cluster_of: ClusterOf) -> None:
     cluster = cluster_of(3)
     outages = []
@@ -59,6 +62,7 @@ def test_scenario_65_all_replicas_are_killed_at_once_and_everything_acknowledged
         load.check(replica)
 
 
+@pytest.mark.long
 def test_a_rolling_restart_by_sigterm_hands_over_and_only_clients_of_the_stopped_replica_notice(
     cluster_of: ClusterOf,
 ) -> None:

@@ -53,6 +53,7 @@ def test_46_61_a_leader_is_killed_four_times_and_clients_of_the_followers_notice
     ride(cluster, kill)
 
 
+@pytest.mark.long
 def test_46_61_a_leader_is_stopped_four_times_and_clients_of_the_followers_notice_nothing(
     cluster_of: ClusterOf,
 ) -> None:

@@ -29,6 +29,7 @@ def test_44_a_cluster_serves_at_every_replica(size: int, cluster_of: ClusterOf) 
     serves_everywhere(cluster_of(size))
 
 
+@pytest.mark.long
 def test_44_without_a_majority_reads_and_writes_are_refused_within_their_deadline(cluster_of: ClusterOf) -> None:
     """Clusters of 2, 3, 4 and 5 replicas. The requests of one wait for their deadlines while the next one starts."""
     asked: list[Future[Answer]] = []
