@@ -26,6 +26,13 @@ def test_a_cluster_keeps_its_promises(profile: str, replicas: int) -> None:
     assert verdict.elections >= 1
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1747, 1983])
+def test_what_failed_once_goes_well(seed: int) -> None:
+    """A removal that came to nothing, and a disk that failed a snapshot (docs/testing.md, bugs found)."""
+    assert run(plan_of(seed, None, (3, 5), 20.0)).ok
+
+
 def test_a_seed_always_stands_for_the_same_run() -> None:
     plans = [plan_of(seed, None, (3, 5), 20.0) for seed in range(200)]
     assert plans == [plan_of(seed, None, (3, 5), 20.0) for seed in range(200)]
