@@ -294,7 +294,7 @@ async def test_a_snapshot_is_not_taken_in_a_term_that_is_not_durable() -> None:
             async with asyncio.timeout(1):
                 await slow.take_snapshot()
         cluster.disks[int(slow.id)].release()
-        await eventually(lambda: slow.status().durable_index == slow.status().last_index)
+        await eventually(lambda: slow.status().ready and slow.status().durable_index == slow.status().last_index)
         assert (await slow.take_snapshot()).term == target.status().term
 
 
