@@ -153,6 +153,11 @@ BUGS = (
         edits=(Edit("core.transfer", "if seen and leader.disk_overtaken:", "if True:"),),
     ),
     Bug(
+        name="hands-over-when-a-common-stall-begins",
+        rule="That the others hold more than a leader whose disk hangs does not say that they go on.",
+        edits=(Edit("core.transfer", "leader.others_held = held", "leader.others_held = raft.log.durable_index"),),
+    ),
+    Bug(
         name="hands-over-when-a-common-stall-ends",
         rule="When a disk that all share gets on again, it may serve the others a moment before the leader.",
         edits=(Edit("core.transfer", "if seen and leader.disk_overtaken:", "if leader.disk_overtaken:"),),

@@ -53,26 +53,30 @@ def timeout(raft: Raft, leader: Leader) -> None:
         leader.transfer = None
     if raft.now >= leader.disk_due:
         leader.disk_due = raft.now + raft.config.heartbeat_s
+        held = _held_by_others(raft, leader)
+        if leader.others_held is None:
+            leader.others_held = held
         # Seen twice: when a disk that all share gets on again, it may serve the others a moment sooner.
-        seen, leader.disk_overtaken = leader.disk_overtaken, _others_went_on(raft, leader)
+        seen, leader.disk_overtaken = leader.disk_overtaken, held > leader.others_held
         if seen and leader.disk_overtaken:
             start(raft, leader, None)
 
 
 def disk_worked(raft: Raft, leader: Leader) -> None:
     """The leader's disk has finished something: the time begins anew for what is left."""
-    leader.disk_overtaken = False
+    leader.others_held, leader.disk_overtaken = None, False
     idle = raft.log.durable_index == raft.log.last_index
     leader.disk_due = NEVER if idle else raft.now + raft.config.election_min_s
 
 
-def _others_went_on(raft: Raft, leader: Leader) -> bool:
-    """Whether a majority without this leader holds durably what it does not. Where all disks hang, an election would
-    help nobody."""
-    match = quorum.reached(
+def _held_by_others(raft: Raft, leader: Leader) -> Index:
+    """Up to where a majority without this leader holds the log durably. That it holds more than the leader does not
+    say that it goes on: when a disk that all share hangs, it may have served the others a moment longer. Only what it
+    came to hold when the leader had hung for an election timeout does; where all hang, an election would help nobody,
+    and where nothing is written nobody needs one."""
+    return quorum.reached(
         raft.configuration, lambda replica: Index(0) if replica == raft.id else leader.progress[replica].match
     )
-    return match > raft.log.durable_index
 
 
 def on_timeout_now(raft: Raft, sender: ReplicaId, message: TimeoutNow) -> None:
