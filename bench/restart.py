@@ -62,7 +62,7 @@ class Replicas:
         os.kill(pid, 9)
         if self.process is not None:
             self.process.wait()
-        until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in state_of(pid), "it is gone")
+        until(lambda: state_of(pid) == "Z", "it is gone")
 
     def start(self) -> float:
         """Start the follower again; when that was."""
@@ -217,6 +217,7 @@ def until(condition: Callable[[], object], what: str, pause_s: float = 0.05) -> 
 
 
 def state_of(pid: int) -> str:
+    """As the kernel calls it; one that is gone counts as one that nobody has waited for."""
     try:
         return re.sub(r".*\) ", "", Path(f"/proc/{pid}/stat").read_text())[:1]
     except FileNotFoundError:

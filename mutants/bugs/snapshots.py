@@ -258,7 +258,7 @@ BUGS = (
     Bug(
         name="boots-begin-again",
         rule="The boots of a directory that rejoins are above all those of the former one.",
-        edits=(Edit("storage.identity", "boot=Boot(generation * FIRST_BOOTS)", "boot=Boot(0)"),),
+        edits=(Edit("storage.identity", "boot=Boot(identity.member.generation * FIRST_BOOTS)", "boot=Boot(0)"),),
         mix={"empty disk": 30, "kill": 10},
         tests=("tests/storage/test_joining.py",),
     ),

@@ -70,7 +70,7 @@ async def join(directory: str, replica: int, address: str, invitation: bytes) ->
     member = Member(ReplicaId(replica), address, _identity.new_incarnation())
     identity = Invitation.decode(invitation).identity(member)
     await _identity.write_identity(OsDisk(), directory, identity)
-    return identity.configuration.member(member.id) or member
+    return identity.member
 
 
 __all__ = [

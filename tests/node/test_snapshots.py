@@ -33,10 +33,14 @@ async def write(node: Node, count: int, size_bytes: int = 200) -> None:
         await node.propose(b"%d=%d" % (number % 50, number) + bytes(size_bytes))
 
 
-def snapshots(cluster: Cluster, replica: int) -> list[str]:
+def disk_of(cluster: Cluster, replica: int) -> MemoryDisk:
     disk = cluster.disks[replica].inner
     assert isinstance(disk, MemoryDisk)
-    return [path for path in disk.paths() if PurePosixPath(path).suffix == ".snapshot"]
+    return disk
+
+
+def snapshots(cluster: Cluster, replica: int) -> list[str]:
+    return [path for path in disk_of(cluster, replica).paths() if PurePosixPath(path).suffix == ".snapshot"]
 
 
 @scenario
@@ -325,8 +329,7 @@ async def test_39_a_full_disk_costs_a_snapshot_and_nothing_else() -> None:
     async with Cluster(1) as cluster:
         node = await cluster.leader()
         await write(node, 20)
-        disk = cluster.disks[1].inner
-        assert isinstance(disk, MemoryDisk)
+        disk = disk_of(cluster, 1)
         used = sum(len(disk.contents(path)) for path in disk.paths())
         disk.capacity_bytes = used + 100
         with pytest.raises(Overloaded, match="no room"):
@@ -342,8 +345,7 @@ async def test_33_a_disk_that_fails_a_snapshot_stops_the_replica() -> None:
     async with Cluster(1) as cluster:
         node = await cluster.leader()
         await write(node, 3)
-        disk = cluster.disks[1].inner
-        assert isinstance(disk, MemoryDisk)
+        disk = disk_of(cluster, 1)
         disk.fail_next("sync", 5, ".tmp")
         with pytest.raises(Unavailable, match="stops"):
             await node.take_snapshot()
@@ -355,8 +357,7 @@ async def test_who_waits_for_a_snapshot_is_told_that_the_replica_stops() -> None
     async with Cluster(1) as cluster:
         node = await cluster.leader()
         await write(node, 3)
-        disk = cluster.disks[1].inner
-        assert isinstance(disk, MemoryDisk)
+        disk = disk_of(cluster, 1)
         disk.stall_next("sync", ".tmp")
         waiting = asyncio.create_task(node.take_snapshot())
         await eventually(lambda: any(".tmp" in path for path in disk.paths()), "it is being written")
@@ -370,8 +371,7 @@ async def test_38_the_log_goes_when_the_snapshot_that_holds_it_is_durable() -> N
     async with Cluster(1, segment_bytes=SEGMENT_BYTES) as cluster:
         node = await cluster.leader()
         await write(node, 100)
-        disk = cluster.disks[1].inner
-        assert isinstance(disk, MemoryDisk)
+        disk = disk_of(cluster, 1)
         goes_on = disk.stall_next("sync", ".snapshot.tmp")
         waiting = asyncio.create_task(node.take_snapshot())
         await eventually(lambda: any(".snapshot.tmp" in path for path in disk.paths()), "it is being written")
@@ -396,8 +396,7 @@ async def test_38_the_log_reaches_back_to_the_older_of_two_snapshots() -> None:
         await write(node, 60)
         values = dict(cluster.machines[1].values)
         await cluster.stop(1)
-        disk = cluster.disks[1].inner
-        assert isinstance(disk, MemoryDisk)
+        disk = disk_of(cluster, 1)
         newest = max(snapshots(cluster, 1))
         disk.flip_bit(newest, 8 * len(disk.contents(newest)) // 2)
         await cluster.start(1)

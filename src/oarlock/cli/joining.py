@@ -63,8 +63,7 @@ async def _prepared(
 
 def _of(identity: Identity) -> NewMember:
     """The member that a directory was made for."""
-    member = identity.configuration.member(identity.replica)
-    assert member is not None, "an identity names its own replica among the members"
+    member = identity.member
     return NewMember(
         id=member.id, address=member.address, incarnation=identity.incarnation, generation=member.generation
     )

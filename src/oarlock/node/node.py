@@ -282,9 +282,7 @@ class Node:
     @property
     def _own_member(self) -> Member:
         """This replica as its cluster knows it, or as it was initialised if it is not a member yet, or no more."""
-        own = self._raft.configuration.member(self.id) or self._identity.configuration.member(self.id)
-        assert own is not None, "an identity names its own replica among the members"
-        return own
+        return self._raft.configuration.member(self.id) or self._identity.member
 
     async def close(self, timeout_s: float = 3.0) -> None:
         """Stop: hand leadership over, refuse what is new, let what is under way finish for up to ``timeout_s``."""

@@ -65,9 +65,16 @@ class Identity(msgspec.Struct, frozen=True):
     cluster that it joins, with this replica as a learner."""
 
     @property
+    def member(self) -> Member:
+        """This replica as it was initialised. The cluster may know other things of it by now."""
+        member = self.configuration.member(self.replica)
+        assert member is not None, "an identity names its own replica among the members"
+        return member
+
+    @property
     def address(self) -> str:
         """Where this replica was to listen for the others when it was initialised."""
-        return next(member.address for member in self.configuration.members if member.id == self.replica)
+        return self.member.address
 
 
 class InitialState(msgspec.Struct, frozen=True):
@@ -337,14 +344,12 @@ def _first_header(identity: Identity, point: SnapshotPoint | None) -> SegmentHea
 
     A log that begins behind a snapshot has no term below that one's, or entries of one term could differ.
     """
-    own = identity.configuration.member(identity.replica)
-    generation = own.generation if own is not None else 0
     return SegmentHeader(
         number=_FIRST_SEGMENT,
         cluster_id=identity.cluster_id,
         replica=identity.replica,
         incarnation=identity.incarnation,
-        boot=Boot(generation * FIRST_BOOTS),
+        boot=Boot(identity.member.generation * FIRST_BOOTS),
         term=point.term if point is not None else Term(0),
         vote=NO_REPLICA,
         configuration=identity.configuration,

@@ -90,17 +90,16 @@ def _join(cluster: Cluster, leader: Host, host: Host | None, change: Callable[[M
         return False
     if member.id not in configuration.learners:
         return False
-    identity = leader.node._identity
+    known = leader.node._identity
+    identity = joining_identity(
+        member.id, cluster_id=known.cluster_id, cluster_name=known.cluster_name, configuration=configuration
+    )
     if host is not None:
         cluster.wipe(host)
     else:
         host = cluster.add_host()
-    host.join(
-        joining_identity(
-            member.id, cluster_id=identity.cluster_id, cluster_name=identity.cluster_name, configuration=configuration
-        )
-    )
-    made_for = change(configuration.member(member.id) or member)
+    host.join(identity)
+    made_for = change(identity.member)
     return _ask(cluster, leader, f"replica {host.id} {what}", lambda node: node.change(made_for))
 
 
