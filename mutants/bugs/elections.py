@@ -144,7 +144,7 @@ BUGS = (
     Bug(
         name="learners-stand",
         rule="Learners, and replicas that have left, stand for no election.",
-        edits=(Edit("core.election", " and raft.id in raft.voters()", ""),),
+        edits=(Edit("core.election", " and raft.configuration.counts(raft.id)", ""),),
     ),
     Bug(
         name="dead-leader-never-revives",

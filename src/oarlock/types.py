@@ -122,6 +122,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
                 return member
         return None
 
+    def counts(self, replica: ReplicaId) -> bool:
+        """Whether its vote or echo may count, in either half of a joint configuration."""
+        return (replica in self.voters or replica in self.outgoing) and replica not in self.learners
+
 
 class SnapshotPoint(msgspec.Struct, frozen=True, array_like=True):
     """Where a snapshot stands in the log: what a replica must know of everything up to there, besides the state."""

@@ -68,7 +68,7 @@ def may_stand(raft: Raft) -> bool:
     """Only voters stand for election; learners, replicas that have left, and one in the place of another data
     directory, whose vote is not its own, do not."""
     own = raft.configuration.member(raft.id)
-    return own is not None and own.incarnation in (0, raft.incarnation) and raft.id in raft.voters()
+    return own is not None and own.incarnation in (0, raft.incarnation) and raft.configuration.counts(raft.id)
 
 
 def sticks_to_leader(raft: Raft) -> bool:

@@ -340,13 +340,10 @@ class Raft:
     @property
     def leader(self) -> ReplicaId:
         """The leader of the current term as far as known, or 0."""
-        match self.role:
-            case Leader():
-                return self.id
-            case Follower() as follower:
-                return follower.leader
-            case _:
-                return NO_REPLICA
+        role = self.role
+        if isinstance(role, Leader):
+            return self.id
+        return role.leader if isinstance(role, Follower) else NO_REPLICA
 
     @property
     def configuration(self) -> Configuration:
@@ -415,7 +412,7 @@ class Raft:
     def voters(self) -> list[ReplicaId]:
         """Everyone whose vote or echo may count, in either half of a joint configuration, in a fixed order."""
         configuration = self.configuration
-        return sorted({*configuration.voters, *configuration.outgoing} - {*configuration.learners})
+        return sorted(filter(configuration.counts, {*configuration.voters, *configuration.outgoing}))
 
     def peers(self) -> list[ReplicaId]:
         """Everyone else whom a leader replicates to, in a fixed order."""

@@ -74,9 +74,11 @@ def _held_by_others(raft: Raft, leader: Leader) -> Index:
     say that it goes on: when a disk that all share hangs, it may have served the others a moment longer. Only what it
     came to hold when the leader had hung for an election timeout does; where all hang, an election would help nobody,
     and where nothing is written nobody needs one."""
-    return quorum.reached(
-        raft.configuration, lambda replica: Index(0) if replica == raft.id else leader.progress[replica].match
-    )
+
+    def held(voter: ReplicaId) -> int:
+        return 0 if voter == raft.id else leader.progress[voter].match
+
+    return Index(quorum.reached(raft.configuration, held))
 
 
 def on_timeout_now(raft: Raft, sender: ReplicaId, message: TimeoutNow) -> None:

@@ -21,22 +21,24 @@ who reads it."""
 class ImageOfAMoment:
     """What there was when this was made. It has one reader, and is of no more use when that was dropped."""
 
-    __slots__ = ("_changed", "_ends", "_lifetimes", "_now_ms", "_reader", "_shards")
+    __slots__ = ("_changed", "_ends", "_lifetimes", "_next", "_now_ms", "_reader", "_shards")
 
     def __init__(self, shards: Shards, lifetimes: Lifetimes) -> None:
         self._shards = shards
         self._lifetimes = lifetimes
         self._now_ms = lifetimes.now_ms
         self._reader: ref[Iterator[Part]] | None = None
-        self._changed: list[dict[bytes, bytes | None] | None] = [{} for _ in range(SHARDS)]
-        """By shard, keys that may have changed since, and what they were; None for a shard that was read."""
+        self._next = 0
+        """The first shard that is still to be read."""
+        self._changed: dict[int, dict[bytes, bytes | None]] = {}
+        """By shard, keys that may have changed since, and what they were."""
         self._ends: dict[bytes, End] = {}
         """When those of them ended that had a lifetime."""
 
     @property
     def wanted(self) -> bool:
         """Whether there is more to be read, and anybody who may."""
-        return self._changed[-1] is not None and self._reader is not None and self._reader() is not None
+        return self._next < SHARDS and self._reader is not None and self._reader() is not None
 
     def reader(self) -> Iterator[Part]:
         """The shards that held anything, one a step."""
@@ -50,21 +52,24 @@ class ImageOfAMoment:
         deadlines = self._lifetimes.deadlines
         for key in keys:
             number = crc32(key) & SHARD_MASK
-            remembered = changed[number]
-            if remembered is not None and key not in remembered:
+            if number < self._next:
+                continue
+            remembered = changed.setdefault(number, {})
+            if key not in remembered:
                 remembered[key] = shards[number].get(key)
                 if key in deadlines:
                     self._ends[key] = self._lifetimes.end(key)
 
-    def remembered(self) -> list[dict[bytes, Any]]:
+    def remembered(self) -> list[dict[Any, Any]]:
         """The tables of what is remembered, to be freed by somebody with more patience than a destructor."""
-        return [self._ends, *filter(None, self._changed)]
+        return [self._ends, self._changed, *self._changed.values()]
 
     def _parts(self) -> Iterator[Part]:
         deadlines = self._lifetimes.deadlines
         for number, shard in enumerate(self._shards):
-            changed, self._changed[number] = self._changed[number], None
-            if changed or deadlines:
+            self._next = number + 1
+            changed = self._changed.pop(number, None)
+            if changed or (shard and deadlines):
                 yield self._part(shard.copy(), changed or {})
             elif shard:
                 yield shard.copy(), {}

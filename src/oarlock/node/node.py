@@ -751,16 +751,17 @@ class Node:
         self._notice_leadership(now)
         self._notice_members()
         self._notice_space()
-        if raft.leader == self.id:
+        leader = raft.leader
+        if leader == self.id:
             self._propose(now)
             reads.form_round()
             while (round_ := reads.next_for_core(now)) is not None:
                 raft.verify_authority(round_, now, round_.deadline)
-        elif raft.leader and self._links.is_connected(raft.leader):
-            self._forward(raft.leader)
+        elif leader and self._links.is_connected(leader):
+            self._forward(leader)
             reads.form_round()
             if (number := reads.next_request(now)) is not None:
-                self._queue(raft.leader, ReadRequest(self._boot, number))
+                self._queue(leader, ReadRequest(self._boot, number))
 
         ready = raft.ready()
         for peer, message in ready.messages:
@@ -882,8 +883,7 @@ class Node:
 
     def _time_due(self, now: float) -> float:
         """When a clock entry is due, if this replica leads."""
-        due_ms = self._applier.next_due_ms
-        if due_ms is None or self._raft.leader != self.id:
+        if self._raft.leader != self.id or (due_ms := self._applier.next_due_ms) is None:
             return NEVER
         return max(self._clock_entry_after, now + (due_ms - self._raft.log_time.at(now)) / 1000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from oarlock.testing.simulation.agreement import Agreement
 from oarlock.types import Boot, Configuration, Index, ReplicaId, SnapshotPoint, Term
 
 TOLD = Configuration((), ())
+_ids = itertools.count(1)
 
 
 def of(*voters: int) -> Configuration:
@@ -23,6 +25,7 @@ class Replica:
     """As much of a host as is looked at."""
 
     def __init__(self, *, restoring: bool = False, **point: Any) -> None:
+        self.id = next(_ids)
         self.origins = {ReplicaId(1): (Boot(1), Term(2), 7)}
         known = {"index": Index(9), "term": Term(2), "time_ms": 50, "configuration": of(1, 2, 3), **point}
         self.point = SnapshotPoint(**known)

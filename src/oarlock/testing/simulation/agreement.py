@@ -16,6 +16,7 @@ from oarlock.types import Index, SnapshotPoint
 
 if TYPE_CHECKING:
     from oarlock.node.applier import Origins
+    from oarlock.storage.snapshot import SnapshotHeader
 
 SNAPSHOTS_AGREE = Invariant(
     "SNAPSHOTS_AGREE",
@@ -30,6 +31,8 @@ class Agreement:
     def __init__(self) -> None:
         self._known: dict[Index, tuple[SnapshotPoint, Origins]] = {}
         """By index, as the first replica knew it."""
+        self._looked_at: dict[int, SnapshotHeader] = {}
+        """By replica: that of its newest snapshot, when it was looked at last."""
 
     def stepped(self, host: Host) -> None:
         """Look at a replica that has moved.
@@ -40,7 +43,8 @@ class Agreement:
         raft, newest = host.node._raft, host.node._snapshots.newest
         if not raft.restoring:
             self._look_at(host, raft.point(), host.node._applier.origins)
-        if newest is not None:
+        if newest is not None and newest.header is not self._looked_at.get(host.id):
+            self._looked_at[host.id] = newest.header
             self._look_at(host, newest.header.point, decode_node_state(newest.header).origins)
 
     def _look_at(self, host: Host, point: SnapshotPoint, origins: Origins) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from random import Random
 from typing import Any, cast
-from zlib import crc32
+
+from crc32c import crc32c
 
 from oarlock.kv import KeyValue
 from oarlock.node.node import Node
@@ -41,13 +42,14 @@ class KeyValueStore:
         """
         data = cast(Any, machine)._data
         lifetimes = data.lifetimes
-        there = sorted(item for shard in data.shards for item in shard.items() if not lifetimes.gone(item[0]))
+        shards = filter(None, data.shards)
+        there = sorted(item for shard in shards for item in shard.items() if not lifetimes.gone(item[0]))
         ends = sorted(
             (key, deadline, lifetimes.unix_ms(key))
             for key, deadline in lifetimes.deadlines.items()
             if deadline > lifetimes.now_ms
         )
-        return repr((there, ends, data.change, lifetimes.now_ms)), crc32(data.versions)
+        return repr((there, ends, data.change, lifetimes.now_ms)), crc32c(data.versions)
 
     async def serve(self, node: Node, machine: StateMachine, host: Host) -> Served:
         assert host.network is not None

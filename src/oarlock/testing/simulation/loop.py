@@ -25,7 +25,7 @@ from oarlock.testing.simulation.trace import Trace
 
 T = TypeVar("T")
 
-ITERATION_S = (5e-6, 60e-6)
+SHORTEST_S, LONGEST_S = 5e-6, 60e-6
 """How long an iteration of a process keeps it busy: from, to."""
 
 MOST_ITERATIONS = 200_000
@@ -57,7 +57,7 @@ class Process:
         self.after_iteration: Callable[[], None] | None = None
         """Called behind each of its iterations, by someone who watches."""
         self.on_death: list[Callable[[], None]] = []
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[asyncio.Handle | Event] = deque()
         self.arrived: list[Event] = []
         self.busy_until = 0.0
         self.iteration_due = False
@@ -209,19 +209,18 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         waiting = len(ready)
         if process.arrived:
             arrived, process.arrived = process.arrived, []
-            if len(arrived) > 1:
-                arrived = _interleaved(arrived, random)
-            for _, callback, args in arrived:
-                ready.append(asyncio.Handle(callback, args, self, None))
+            ready += _interleaved(arrived, random) if len(arrived) > 1 else arrived
             waiting = len(ready)
         # Known before anything runs: what wakes the process meanwhile has to wait as long.
-        process.busy_until = self.now + random.uniform(*ITERATION_S) * process.slowness
+        process.busy_until = self.now + (SHORTEST_S + (LONGEST_S - SHORTEST_S) * random.random()) * process.slowness
         self._current = process
         while waiting and process.alive and not process.paused:
-            handle = ready.popleft()
+            next_ = ready.popleft()
             waiting -= 1
-            if not handle._cancelled:
-                handle._run()
+            if isinstance(next_, Event):
+                self._deliver(next_)
+            elif not next_._cancelled:
+                next_._run()
         self._current = None
         if not process.alive:
             return
@@ -229,6 +228,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             process.after_iteration()
         if ready or process.arrived:
             self.wake(process)
+
+    def _deliver(self, event: Event) -> None:
+        """What a handle of its own would do for it."""
+        try:
+            event.callback(*event.args)
+        except Exception as error:
+            self.call_exception_handler({"message": f"Exception in callback {event.callback!r}", "exception": error})
 
     # The side of asyncio
 
