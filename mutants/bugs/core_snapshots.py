@@ -155,12 +155,34 @@ BUGS = (
     Bug(
         name="hands-over-when-a-common-stall-begins",
         rule="That the others hold more than a leader whose disk hangs does not say that they go on.",
-        edits=(Edit("core.transfer", "leader.others_held = held", "leader.others_held = raft.log.durable_index"),),
+        edits=(
+            Edit(
+                "core.transfer",
+                "leader.last_when_hung = raft.log.last_index",
+                "leader.last_when_hung = raft.log.durable_index",
+            ),
+        ),
     ),
     Bug(
         name="hands-over-when-a-common-stall-ends",
         rule="When a disk that all share gets on again, it may serve the others a moment before the leader.",
         edits=(Edit("core.transfer", "if seen and leader.disk_overtaken:", "if leader.disk_overtaken:"),),
+    ),
+    Bug(
+        name="late-acknowledgements-taken-for-progress",
+        rule="Acknowledgements that arrive late do not say that the others go on.",
+        edits=(
+            Edit(
+                "core.transfer",
+                "leader.last_when_hung = raft.log.last_index",
+                "leader.last_when_hung = _held_by_others(raft, leader)",
+            ),
+        ),
+    ),
+    Bug(
+        name="remembers-an-older-hang",
+        rule="Where the log ended is noted anew each time that the disk hangs.",
+        edits=(Edit("core.transfer", "    leader.last_when_hung = None\n", ""),),
     ),
     Bug(
         name="slow-disk-taken-for-hung",

@@ -3,6 +3,7 @@
 import asyncio
 import doctest
 import itertools
+from array import array
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 from zlib import crc32
@@ -300,6 +301,24 @@ def test_reading_shards_are_let_go_of() -> None:
     machine.apply([(b"SET", b"key:%d" % n, b"again") for n in range(20_000)], at())
     (image,) = machine._data._images
     assert sum(map(len, image.remembered())) < 1000, "nothing is remembered of what was read"
+
+
+def test_what_was_remembered_of_a_shard_is_let_go_of_when_it_is_read() -> None:
+    machine = holding(100)
+    under_way = machine.snapshot()
+    machine.apply([(b"SET", b"key:%d" % number, b"new") for number in range(100)], at())
+    (image,) = machine._data._images
+    assert image._changed
+    for _ in under_way:
+        pass
+    assert not image._changed
+
+
+def test_the_version_of_every_slot_is_in_it() -> None:
+    machine = KeyValue()
+    versions = machine._data.versions
+    versions[:] = array("Q", range(1, len(versions) + 1))
+    assert restore(machine.snapshot())._data.versions == versions
 
 
 def test_only_keys_are_remembered() -> None:

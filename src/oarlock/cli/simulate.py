@@ -11,7 +11,6 @@ import click
 import msgspec
 
 from oarlock.cli import parameters
-from oarlock.cli.collector import calm_the_collector
 
 if TYPE_CHECKING:
     from oarlock.testing.simulation.campaign import Totals
@@ -72,7 +71,6 @@ def simulate(
     first, last = (seed, seed) if seed is not None else seeds
     plans = [plan_of(number, profile, replicas, minutes * 60) for number in range(first, last + 1)]
     totals = Totals()
-    calm_the_collector()
     if trace:
         _tell(plans[0], totals, as_json)
     else:

@@ -105,10 +105,10 @@ class Leader:
         self.transfer: Transfer | None = None
         self.disk_due = NEVER
         """When what its own disk has not finished by then makes it look whether it hands over (``transfer.py``)."""
-        self.others_held: Index | None = None
-        """Up to where a majority of the others held the log when its own disk had hung for an election timeout."""
+        self.last_when_hung: Index | None = None
+        """Where its log ended when its own disk had hung for an election timeout."""
         self.disk_overtaken = False
-        """Whether they held more than that when it looked last."""
+        """Whether a majority of the others held more than that when it looked last."""
 
 
 Role: TypeAlias = Follower | PreCandidate | Candidate | Leader

@@ -3,8 +3,11 @@
 From the start of a hand-over nothing new is appended, so that the target can catch up; if the target has not taken
 over within an election timeout, the leader goes on leading.
 
-A leader hands over when it is told to, and by itself when its disk hangs while those of a majority work: its messages
-flow, and nobody else would ever stand against it.
+A leader hands over when it is told to, and by itself when its disk hangs while those of a majority go on: its messages
+flow, and nobody else would ever stand against it. That the others hold more of the log than it does not say that they
+go on: a disk that all share may have served them a moment longer before it hung, and what they acknowledged may arrive
+late. Only entries do that came when the leader's disk had hung for an election timeout already. Where all hang, an
+election would help nobody; and where nothing is written, nobody needs one.
 """
 
 from __future__ import annotations
@@ -53,27 +56,23 @@ def timeout(raft: Raft, leader: Leader) -> None:
         leader.transfer = None
     if raft.now >= leader.disk_due:
         leader.disk_due = raft.now + raft.config.heartbeat_s
-        held = _held_by_others(raft, leader)
-        if leader.others_held is None:
-            leader.others_held = held
+        if leader.last_when_hung is None:
+            leader.last_when_hung = raft.log.last_index
         # Seen twice: when a disk that all share gets on again, it may serve the others a moment sooner.
-        seen, leader.disk_overtaken = leader.disk_overtaken, held > leader.others_held
+        seen, leader.disk_overtaken = leader.disk_overtaken, _held_by_others(raft, leader) > leader.last_when_hung
         if seen and leader.disk_overtaken:
             start(raft, leader, None)
 
 
 def disk_worked(raft: Raft, leader: Leader) -> None:
     """The leader's disk has finished something: the time begins anew for what is left."""
-    leader.others_held, leader.disk_overtaken = None, False
+    leader.last_when_hung = None
     idle = raft.log.durable_index == raft.log.last_index
     leader.disk_due = NEVER if idle else raft.now + raft.config.election_min_s
 
 
 def _held_by_others(raft: Raft, leader: Leader) -> Index:
-    """Up to where a majority without this leader holds the log durably. That it holds more than the leader does not
-    say that it goes on: when a disk that all share hangs, it may have served the others a moment longer. Only what it
-    came to hold when the leader had hung for an election timeout does; where all hang, an election would help nobody,
-    and where nothing is written nobody needs one."""
+    """Up to where a majority without this leader holds the log durably."""
 
     def held(voter: ReplicaId) -> int:
         return 0 if voter == raft.id else leader.progress[voter].match

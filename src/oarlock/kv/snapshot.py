@@ -26,7 +26,7 @@ _KEYS_PER_PIECE: Final = 1000
 _VERSIONS_PER_PIECE: Final = 2048
 """About 0.2 ms, and 28 KiB at most."""
 _NONE_CHANGED: Final = array("Q", bytes(256 * 8))
-"""Versions of that many keys that were never there."""
+"""Versions of so many slots of which no key was ever written."""
 _KEY_BYTES: Final = 10
 _END_BYTES: Final = 24
 """What msgpack adds at most to a key and its value, and to a key and its end."""

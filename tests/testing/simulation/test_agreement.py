@@ -87,5 +87,15 @@ def test_a_snapshot_tells_what_its_replica_knew() -> None:
         look(one)
 
 
+def test_each_snapshot_of_a_replica_is_looked_at() -> None:
+    judge, one = Agreement(), Replica()
+    one.takes_a_snapshot()
+    judge.stepped(one)  # type: ignore[arg-type]
+    one.takes_a_snapshot()
+    one.snapshots.newest.header.point = Replica(time_ms=51).point
+    with pytest.raises(InvariantViolated, match="SNAPSHOTS_AGREE"):
+        judge.stepped(one)  # type: ignore[arg-type]
+
+
 def test_who_is_being_restored_or_goes_by_what_it_was_told_is_not_looked_at() -> None:
     look(Replica(), Replica(restoring=True, time_ms=51), Replica(configuration=TOLD))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextvars import ContextVar
 from itertools import pairwise
 from typing import Any
 
@@ -107,6 +108,34 @@ def test_what_nobody_caught_is_a_trouble(world: World) -> None:
     world.go(1)
     assert len(world.loop.troubles) == 1
     assert "a: " in world.loop.troubles[0] and "ZeroDivisionError" in world.loop.troubles[0]
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, GeneratorExit])
+def test_an_event_that_raises_is_a_trouble_told_alike_each_time_and_ends_nothing(
+    world: World, error: type[BaseException]
+) -> None:
+    class Thing:
+        def happens(self) -> None:
+            raise error("no")
+
+    reached: list[int] = []
+    process = world.process()
+    process.post(1, Thing().happens)
+    process.post(1, reached.append, 1)
+    world.go(1)
+    (trouble,) = world.loop.troubles
+    assert "Thing.happens()" in trouble and "0x" not in trouble
+    assert reached == [1]
+
+
+def test_an_event_keeps_its_context_to_itself(world: World) -> None:
+    variable: ContextVar[int] = ContextVar("variable", default=0)
+    seen: list[int] = []
+    world.process("a").post(1, variable.set, 5)
+    world.go(1)
+    world.process("b").post(1, lambda: seen.append(variable.get()))
+    world.go(2)
+    assert seen == [0] and variable.get() == 0
 
 
 def test_nothing_is_called_from_outside_every_process(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import signal
 import traceback
@@ -56,8 +55,6 @@ def carried_out(plan: Plan) -> Verdict:
             operations=0, unknown=0, refused=0, reads_verified=0, elections=0, faults={}, virtual_seconds=0.0,
             cpu_seconds=0.0, schedule=planned_faults(plan) if plan.faults is None else list(plan.faults),
         )  # fmt: skip
-    finally:
-        gc.collect()  # A world is one knot of references, and a large one.
 
 
 class WorkerDied(Exception):

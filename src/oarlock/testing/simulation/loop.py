@@ -17,7 +17,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
@@ -230,11 +230,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self.wake(process)
 
     def _deliver(self, event: Event) -> None:
-        """What a handle of its own would do for it."""
+        """What a handle of its own would do for it, at a fraction of the price."""
         try:
-            event.callback(*event.args)
-        except Exception as error:
-            self.call_exception_handler({"message": f"Exception in callback {event.callback!r}", "exception": error})
+            copy_context().run(event.callback, *event.args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # Its name and not its repr, which tells an address: the story of a seed is always the same.
+            name = getattr(event.callback, "__qualname__", type(event.callback).__qualname__)
+            self.call_exception_handler({"message": f"Exception in callback {name}()", "exception": error})
 
     # The side of asyncio
 
