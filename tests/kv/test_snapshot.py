@@ -335,7 +335,7 @@ def test_only_keys_are_remembered() -> None:
         at(),
     )
     (image,) = machine._data._images
-    assert sorted(itertools.chain(*image._changed.values())) == [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
+    assert sorted(itertools.chain(*image.remembered())) == [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
 
 
 GOOD = list(holding(3000).snapshot())

@@ -54,15 +54,17 @@ class ImageOfAMoment:
             number = crc32(key) & SHARD_MASK
             if number < self._next:
                 continue
-            remembered = changed.setdefault(number, {})
+            remembered = changed.get(number)
+            if remembered is None:
+                remembered = changed[number] = {}
             if key not in remembered:
                 remembered[key] = shards[number].get(key)
                 if key in deadlines:
                     self._ends[key] = self._lifetimes.end(key)
 
-    def remembered(self) -> list[dict[Any, Any]]:
+    def remembered(self) -> list[dict[bytes, Any]]:
         """The tables of what is remembered, to be freed by somebody with more patience than a destructor."""
-        return [self._ends, self._changed, *self._changed.values()]
+        return [self._ends, *self._changed.values()]
 
     def _parts(self) -> Iterator[Part]:
         deadlines = self._lifetimes.deadlines
