@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+import oarlock.cli.backup as backup_command
 from oarlock.cli import remote
 from oarlock.cli.command import run
 from oarlock.core.change import Change
 from oarlock.errors import ChangeRefused, OutcomeUnknown, Overloaded
 from oarlock.storage.identity import decode_identity
 from oarlock.types import Index, Joining, Member, ReplicaId, Term
+from tests.cli.conftest import oarlock as another_oarlock
 from tests.cli.operated import Operated, snapshot_file
 
 ONE, TWO, THREE, FOUR = (ReplicaId(n) for n in (1, 2, 3, 4))
@@ -423,6 +425,27 @@ def test_a_backup_that_is_not_whole_is_not_kept(cluster: Operated, oarlock: Comm
     (tmp_path / "kept").write_bytes(b"yesterday's")
     refused(oarlock("backup", "--to", str(tmp_path / "kept"), "--at", cluster.at(1), "--force"), 1, saying)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"yesterday's"]
+
+
+def test_two_backups_to_one_name_at_a_time_do_not_mix(
+    cluster: Operated, oarlock: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = str(tmp_path / "kept")
+    ours, theirs = snapshot_file([b"ours" * 1000]), snapshot_file([b"theirs"])
+    receive = backup_command._receive
+
+    def receive_and_let_another_come(at: str, draft: Path) -> tuple[int, str]:
+        received = receive(at, draft)
+        cluster.backup = [theirs]
+        assert another_oarlock("backup", "--to", target, "--at", at).returncode == 0
+        assert Path(target).read_bytes() == theirs
+        return received
+
+    monkeypatch.setattr(backup_command, "_receive", receive_and_let_another_come)
+    cluster.backup = [ours]
+    status, _, err = oarlock("backup", "--to", target, "--at", cluster.at(1))
+    assert status == 0, err
+    assert Path(target).read_bytes() == ours and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_backup_to_nowhere(cluster: Operated, oarlock: Command, tmp_path: Path) -> None:

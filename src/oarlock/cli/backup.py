@@ -48,12 +48,13 @@ def backup(target: Path, at: str, force: bool, as_json: bool) -> None:
     Example:
         oarlock backup --to /backups/today.oarlock --at 10.0.0.2:8401
 
-    Any replica will do; a follower costs the clients least. The file is written as FILE.tmp, read again and checked,
-    and named FILE only then: what has that name is whole.
+    Any replica will do; a follower costs the clients least. The file is written under a temporary name, read again and
+    checked, and named FILE only then: what has that name is whole.
     """
     if target.exists() and not force:
         raise StartupError(f"{target} exists; name another file, or say --force to replace it")
-    draft = target.with_name(target.name + TEMPORARY_SUFFIX)
+    # Of this process alone: another backup may be on its way to the same name.
+    draft = target.with_name(f"{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         size_bytes, checksum = _receive(at, draft)
         header = asyncio.run(_verified(draft, at))

@@ -77,7 +77,7 @@ def test_a_worker_that_dies_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(campaign, "run", dies)
     monkeypatch.setattr(campaign, "LOOK_S", 0.05)
-    with pytest.raises(WorkerDied, match="seed [56] or one soon after"):
+    with pytest.raises(WorkerDied, match=r"seed [56] or one soon after"):
         list(carry_out([plan_of(seed, "calm", (3, 3), 2.0) for seed in (5, 6, 7)], 2))
 
 
