@@ -9,7 +9,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.ahead_s = 0.0
+        self.ahead_s = -self._loop.time()  # no clock says when it began: a machine may just have been started
         self.wall_ahead_ms = 0
         self._stands_at: float | None = None
 

@@ -141,7 +141,7 @@ class Outbound:
         self._pause: asyncio.Future[None] | None = None
         self._backoff_s = limits.first_backoff_s
         self._hurry = False
-        self._second_began = 0.0
+        self._second_began = float("-inf")
         self._hurried = 0
 
     @property

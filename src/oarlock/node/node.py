@@ -187,10 +187,10 @@ class Node:
         self._turn_scheduled = False
         self._inputs = 0
         self._sweep_at = NEVER
-        self._gather_until = 0.0
+        self._gather_until = -NEVER
         self._writes_gather = self._reads_gather = False
         """What comes now waits for a turn that comes anyway: the log is being written, or a round is under way."""
-        self._clock_entry_after = 0.0
+        self._clock_entry_after = -NEVER
         self._outgoing: dict[ReplicaId, list[PeerMessage]] = {}
         self._turn_end: list[Callable[[], None]] = []
         self._when_writable: list[Callable[[], None]] = []

@@ -19,6 +19,7 @@ from oarlock.errors import AuthorityTimedOut, NotExecuted, Unavailable
 from oarlock.node.api import Sink, tell
 from oarlock.types import Boot, Index, ReplicaId
 
+NEVER = float("inf")
 RETRY_S = 0.02
 """Pause after a refusal, so that a leader that is being replaced is not asked in a tight loop."""
 RESEND_S = 0.25
@@ -40,7 +41,7 @@ class Round(msgspec.Struct):
     groups: list[QueryGroup]
     deadline: float
     """The latest of its groups': each group is answered by its own."""
-    not_before: float = 0.0
+    not_before: float = -NEVER
     time_ms: int = 0
     """The leader's log time when it was confirmed."""
 
@@ -64,7 +65,7 @@ class Reads:
         """The round that a remote leader was asked to confirm,"""
         self._asked_from = 0
         """the number of the first request for it, and when to send another."""
-        self._resend_at = 0.0
+        self._resend_at = NEVER
         self._with_core: list[Round] = []
         self._confirmed: list[tuple[Index, int, Round]] = []
         """A heap by index: rounds that wait for it to be applied."""

@@ -35,7 +35,7 @@ class RequestQueue:
         self._bytes_per_s = bytes_per_s
         self._waiting: dict[ReplicaId, dict[SnapshotRequest, None]] = {}
         """By follower; whose turn it is stands first."""
-        self._free_at = 0.0
+        self._free_at = -NEVER
         """When the answers so far will have left, at that pace."""
 
     def __bool__(self) -> bool:

@@ -33,7 +33,7 @@ class Spare:
         self._error: OSError | None = None
         """Why the last attempt failed; None before its end."""
         self._lacks_space = False
-        self._retry_at_s = 0.0
+        self._retry_at_s = float("-inf")
         """On the loop's clock."""
 
     @property
