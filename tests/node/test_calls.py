@@ -11,7 +11,7 @@ from oarlock.errors import CommandTooLarge, NotLeader, OutcomeUnknown, Overloade
 from oarlock.node.batch import BATCH_BYTES, decode_batch
 from oarlock.node.node import COMFORTABLE_BYTES, HELD_BYTES, Node
 from oarlock.state_machine import Position
-from oarlock.types import MAX_COMMAND_BYTES, MAX_ENTRY_BYTES, EntryKind
+from oarlock.types import MAX_COMMAND_BYTES, MAX_ENTRY_BYTES, EntryKind, ReplicaId
 from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
 
 
@@ -100,6 +100,43 @@ async def test_60_no_entry_is_larger_than_every_replica_takes() -> None:
         sizes = [len(entry.payload) for entry in entries if entry.kind == EntryKind.BATCH]
         assert max(sizes) <= MAX_ENTRY_BYTES
         assert len(sizes) == 2
+
+
+@scenario
+async def test_60_an_entry_that_is_larger_all_the_same_does_not_reach_the_log() -> None:
+    """There it would stop every leader that has to send it."""
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        last = leader.status().last_index
+        sink = Recorder()
+        leader.submit([b"x" * (MAX_COMMAND_BYTES - 10)] * 3, 2, sink)  # says that it is small
+        reason = await leader.failed
+        assert "larger than any may be" in str(reason)
+        assert leader.status().last_index == last
+        assert isinstance(sink.error, OutcomeUnknown)
+
+
+@pytest.mark.parametrize("call", ["connected", "heard_hello", "received", "refused"])
+@scenario
+async def test_whatever_goes_wrong_when_a_link_tells_something_stops_the_replica(call: str) -> None:
+    """Left to the loop, which reports it and goes on, it would come back with each link, for ever."""
+    nonsense: Any = object()
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        getattr(leader, call)(ReplicaId(2), nonsense)
+        assert "an error of the program" in str(await leader.failed)
+
+
+@scenario
+async def test_whatever_goes_wrong_when_slices_are_sent_again_stops_the_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Cluster(3) as cluster:
+        follower = (await cluster.followers())[0]
+        monkeypatch.setattr(follower, "_send_undecided", None)
+        leader = follower.status().leader_id
+        follower.connected(leader, follower.hello())
+        assert "an error of the program" in str(await follower.failed)
 
 
 @scenario

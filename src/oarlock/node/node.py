@@ -12,10 +12,11 @@ and carries it out: send, start the write, apply, answer. Nothing in the core wa
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 
@@ -76,6 +77,7 @@ from oarlock.storage.snapshots import SnapshotStore, StoredSnapshot
 from oarlock.storage.wal import DurableState, Wal
 from oarlock.types import (
     MAX_COMMAND_BYTES,
+    MAX_ENTRY_BYTES,
     NO_REPLICA,
     Command,
     Configuration,
@@ -111,6 +113,27 @@ SWEEP_S = 0.05
 """How often the deadlines of waiting requests are looked at."""
 DISK_GRACE_S = 1.0
 """How long stopping waits for the write that is under way."""
+
+
+_Arguments = ParamSpec("_Arguments")
+
+
+def _fail_stop(
+    method: Callable[Concatenate[Node, _Arguments], None], /
+) -> Callable[Concatenate[Node, _Arguments], None]:
+    """For what the loop calls: nothing of it happens once the replica has stopped, and what it raises stops it. An
+    exception that the loop was left to report would change nothing, and come back with the next call."""
+
+    @functools.wraps(method)
+    def guarded(node: Node, /, *arguments: _Arguments.args, **named: _Arguments.kwargs) -> None:
+        if node._stopped:
+            return
+        try:
+            method(node, *arguments, **named)
+        except Exception as error:
+            node._fail(error)
+
+    return guarded
 
 
 class Node:
@@ -626,29 +649,26 @@ class Node:
         raft = self._raft
         return self._acquaintance.examine(hello, raft.configuration, raft.committed_configuration, raft.commit_index)
 
+    @_fail_stop
     def connected(self, peer: ReplicaId, hello: Hello) -> None:
         """A fresh outbound link: what was sent before may be lost, so send it again."""
-        if self._stopped:
-            return
         self._hellos[peer] = hello
         self._strangers.pop(peer, None)
         self._fetcher.connected(peer)
-        try:
-            self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
-        except Exception as error:
-            self._fail(error)
-            return
+        self._raft.peer_connected(peer, hello.boot, self._clock.monotonic_s())
         if self._raft.leader in (peer, NO_REPLICA):
             self._send_undecided(peer)  # also where it is about to be found leading again, before the next turn
             self._reads.leader_lost(self._clock.monotonic_s())
         self._schedule_turn()
 
+    @_fail_stop
     def heard_hello(self, peer: ReplicaId, hello: Hello) -> None:
         """A fresh inbound link of this peer is up: it sends its slices again."""
         self._acquaintance.met(hello)
         self._hellos[peer] = hello
         self._intake.forget(peer)
 
+    @_fail_stop
     def disconnected(self, peer: ReplicaId) -> None:
         """The outbound link is gone."""
         self._server.disconnected(peer)
@@ -656,38 +676,29 @@ class Node:
             self._reads.leader_lost(self._clock.monotonic_s())
         self._schedule_turn()
 
+    @_fail_stop
     def received(self, peer: ReplicaId, messages: list[PeerMessage]) -> None:
         """A frame of an established link."""
-        if self._stopped:
-            return
         now = self._clock.monotonic_s()
         self._inputs += 1
-        try:
-            for message in messages:
-                if isinstance(message, CoreMessage):
-                    if self._acquaintance.counts(peer, message, self._raft.configuration):
-                        self._raft.receive(peer, message, now)
-                else:
-                    self._received_from_node(peer, message, now)
-        except Exception as error:
-            self._fail(error)
-            return
+        for message in messages:
+            if isinstance(message, CoreMessage):
+                if self._acquaintance.counts(peer, message, self._raft.configuration):
+                    self._raft.receive(peer, message, now)
+            else:
+                self._received_from_node(peer, message, now)
         self._schedule_turn()
 
+    @_fail_stop
     def unreachable(self, peer: ReplicaId) -> None:
         """The peer's process is gone."""
-        if self._stopped:
-            return
-        try:
-            self._raft.peer_unreachable(peer, self._clock.monotonic_s())
-        except Exception as error:
-            self._fail(error)
-            return
+        self._raft.peer_unreachable(peer, self._clock.monotonic_s())
         self._schedule_turn()
 
+    @_fail_stop
     def refused(self, peer: ReplicaId, refusal: Refusal) -> None:
         """A peer will not have this replica. If that is final, it must not come back as it is."""
-        if refusal.code in FINAL_REFUSALS and not self._stopped and self._refused_task is None:
+        if refusal.code in FINAL_REFUSALS and self._refused_task is None:
             because = msgspec.structs.replace(refusal, text=f"replica {peer} refused this one: {refusal.text}")
             self._refused_task = self._loop.create_task(self._stay_down(because))
         elif refusal.code == "cluster":
@@ -736,15 +747,11 @@ class Node:
             self._turn_scheduled = True
             self._loop.call_soon(self._turn)
 
+    @_fail_stop
     def _turn(self) -> None:
         self._turn_scheduled = False
         self._writes_gather = self._reads_gather = False  # what this turn ends brings no other
-        if self._stopped:
-            return
-        try:
-            self._carry_out(self._clock.monotonic_s())
-        except Exception as error:
-            self._fail(error)
+        self._carry_out(self._clock.monotonic_s())
 
     def _carry_out(self, now: float) -> None:
         raft, reads = self._raft, self._reads
@@ -898,7 +905,10 @@ class Node:
 
     def _append(self, slices: list[Slice], now: float) -> None:
         awaited_by = [piece.origin for piece in slices]
-        self._applier.proposed(self._raft.propose(encode_batch(slices), now, awaited_by=awaited_by), slices)
+        payload = encode_batch(slices)
+        # In the log it would stop every leader that ever has to send it.
+        assert len(payload) <= MAX_ENTRY_BYTES, f"an entry of {len(payload)} bytes is larger than any may be"
+        self._applier.proposed(self._raft.propose(payload, now, awaited_by=awaited_by), slices)
         self._gather_until = now + GATHER_S
 
     def _more_to_append(self, now: float) -> bool:
@@ -945,10 +955,9 @@ class Node:
         self._raft.persisted(persist.mark, self._clock.monotonic_s())
         self._schedule_turn()
 
+    @_fail_stop
     def _fetched(self, stored: StoredSnapshot) -> None:
         """A snapshot of another replica's is durable here."""
-        if self._stopped:
-            return
         self._inputs += 1
         if self._raft.install(stored.header.point, self._clock.monotonic_s()):
             log.info("replica %d begins anew with the snapshot at index %d", self.id, stored.header.point.index)
@@ -988,20 +997,15 @@ class Node:
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @_fail_stop
     def _time_passed(self, now: float) -> None:
-        if self._stopped:
-            return
-        try:
-            if now >= self._sweep_at:
-                self._sweep_at = NEVER
-                why = "no leader took the write before its deadline" if self._raft.leader else "no leader is known"
-                self._writes.expire(now, why)
-                self._reads.expire(now, bool(self._raft.leader))
-            if now >= self._raft.deadline():
-                self._raft.timeout(now)
-        except Exception as error:
-            self._fail(error)
-            return
+        if now >= self._sweep_at:
+            self._sweep_at = NEVER
+            why = "no leader took the write before its deadline" if self._raft.leader else "no leader is known"
+            self._writes.expire(now, why)
+            self._reads.expire(now, bool(self._raft.leader))
+        if now >= self._raft.deadline():
+            self._raft.timeout(now)
         self._schedule_turn()
 
 
