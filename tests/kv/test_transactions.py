@@ -167,3 +167,14 @@ def test_a_listing_learns_of_the_changes_inside() -> None:
     except StopIteration as end:
         found = end.value
     assert sorted(found) == sorted(keys)
+
+
+def test_replies_that_are_too_large_together_are_left_out_and_all_is_executed() -> None:
+    timed = Timed()
+    timed.apply(b"SET", b"large", b"x" * 8_000_000)
+    append, get = (b"APPEND", b"large", b"y"), (b"GET", b"large")
+    results = transact(timed, [], *[append, get] * 12, (b"KEYS", b"*"), (b"SET", b"after", b"1"))
+    assert [type(result) for result in results[1:24:2]] == [bytes] * 8 + [ErrorReply] * 4
+    assert [type(result) for result in results[-2:]] == [ErrorReply] * 2
+    assert timed.query(b"STRLEN", b"large") == 8_000_012
+    assert timed.query(b"GET", b"after") == b"1"

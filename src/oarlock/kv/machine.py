@@ -13,7 +13,7 @@ import msgspec
 from oarlock.kv import packing
 from oarlock.kv.keyspace import VERSION_MASK, Keyspace
 from oarlock.kv.queries import QUERIES, inside
-from oarlock.kv.results import OK
+from oarlock.kv.results import MAX_REPLIES_BYTES, OK, TOO_MUCH, size_bytes
 from oarlock.kv.shards import SHARD_MASK
 from oarlock.kv.snapshot import Restoring, taken
 from oarlock.kv.writes import WRITES, UnknownCommand, keys_of
@@ -91,7 +91,8 @@ class KeyValue:
             raise UnknownCommand(command) from error
 
     def _transaction(self, command: tuple[bytes, ...]) -> Any:
-        """The results of the commands, or None if a watched key has changed. One that is refused stops no other."""
+        """The results of the commands, or None if a watched key has changed. One that is refused stops no other, and
+        neither does one whose result there is no room for."""
         try:
             _, packed_watched, packed_commands = command
             watched = packing.watched(packed_watched)
@@ -102,8 +103,11 @@ class KeyValue:
         if any(data.version(key) != version for key, version in watched):
             return None
         results: list[Any] = []
+        room_bytes = MAX_REPLIES_BYTES
         for inner in commands:
-            results.append(inside(data, inner) if inner[0] in QUERIES else self._other(inner))
+            result = inside(data, inner) if inner[0] in QUERIES else self._other(inner)
+            room_bytes -= size_bytes(result)
+            results.append(result if room_bytes >= 0 else TOO_MUCH)
         return results
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:

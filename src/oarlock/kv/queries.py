@@ -19,6 +19,9 @@ Query: TypeAlias = "Callable[[Keyspace, tuple[bytes, ...], int], Result | LongAn
 _STEP: Final = 1000
 """Keys looked at between two yields; about 0.3 ms."""
 
+_COPIED_BYTES: Final = 256
+"""A part no larger than this is copied; a view takes about as much, and keeps the whole value."""
+
 _STRING: Final = SimpleString(b"string")
 _NONE: Final = SimpleString(b"none")
 
@@ -42,14 +45,18 @@ def strlen(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
 
 
 def getrange(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:
-    """``GETRANGE key first last``, the last one included; negative positions count from the end."""
+    """``GETRANGE key first last``, the last one included; negative positions count from the end.
+
+    A large part is a view of the value: a pipeline may ask for thousands before the first has left.
+    """
     _, key, *ends = query
     value = data.get(key) or b""
     first, last = map(int, ends)
     if first < 0 and last < 0 and first > last:
         return b""
     first, last = (max(end + len(value), 0) if end < 0 else end for end in (first, last))
-    return value[first : last + 1]
+    part = memoryview(value)[first : last + 1]
+    return part.toreadonly() if len(part) > _COPIED_BYTES else bytes(part)
 
 
 def type_(data: Keyspace, query: tuple[bytes, ...], time_ms: int) -> Result:

@@ -27,9 +27,8 @@ class Encoded(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-Reply: TypeAlias = (
-    "SimpleString | ErrorReply | Verbatim | Encoded | bytes | int | list[Reply] | dict[bytes, Reply] | None"
-)
+Single: TypeAlias = SimpleString | ErrorReply | Verbatim | Encoded | bytes | memoryview | int | None
+Reply: TypeAlias = "Single | list[Reply] | dict[bytes, Reply]"
 
 OK_LINE: Final = b"+OK\r\n"
 _NULL: Final = (b"$-1\r\n", b"_\r\n")
@@ -96,8 +95,8 @@ def encode(reply: Reply, resp3: bool) -> bytes:
 def _parts(replies: Iterable[Reply], resp3: bool) -> Iterator[bytes]:
     for reply in replies:
         match reply:
-            case bytes():
-                yield b"$%d\r\n%b\r\n" % (len(reply), reply)
+            case bytes() | memoryview():
+                yield b"".join((b"$%d\r\n" % len(reply), reply, b"\r\n"))
             case None:
                 yield _NULL[resp3]
             case int():
