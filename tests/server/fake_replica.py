@@ -69,6 +69,7 @@ class FakeReplica:
     ) -> bool:
         assert not self._inside, "a sink called back into the replica"
         assert 0 < len(commands) <= 1024 and (size_bytes <= 1024 * 1024 or len(commands) == 1)
+        assert size_bytes >= sum(len(b"".join(command)) for command in commands if command[0] != b"EXEC")
         if self.recording:
             self.groups.append(("write", _in_order(commands, placed)))
         failure = self.failure

@@ -1,6 +1,7 @@
 """Conversations without sockets: order, grouping, failures, bounds."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -562,5 +563,89 @@ def test_the_groups_of_a_lost_connection_are_abandoned() -> None:
         assert len(groups) == 2 and not any(group.abandoned for group in groups)
         scene.talk.lost()
         assert all(group.abandoned for group in groups)
+
+    play(scenario)
+
+
+def test_many_patterns_of_one_command_are_no_longer_together_than_one_may_be() -> None:
+    async def scenario(scene: Scene) -> None:
+        assert await scene.say(array(b"CONFIG", b"GET", *[b"?" * 64] * 64)) == b"*0\r\n"
+        assert (await scene.say(array(b"CONFIG", b"GET", *[b"?" * 64] * 65))).startswith(b"-ERR pattern is longer")
+
+    play(scenario)
+
+
+def test_a_lone_command_counts_whole_however_its_bytes_arrive() -> None:
+    async def scenario(scene: Scene) -> None:
+        request = array(b"SET", b"k", b"v" * 1_000_000)
+        for part in (request[:30], request[30:-2], request[-2:]):
+            scene.talk.receive(part)
+        await scene.settle()
+        assert scene.wire.taken() == b"+OK\r\n"  # and the replica has looked whether its size was told truly
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("pipeline", ["GET k ", "SET k v ", "PING ", "GET k STRLEN k "])
+def test_nothing_is_held_for_a_client_that_has_all_its_replies(pipeline: str) -> None:
+    async def scenario(scene: Scene) -> None:
+        words = {"GET": 2, "SET": 3, "PING": 1, "STRLEN": 2}
+        requests, rest = [], (pipeline * 100).split()
+        while rest:
+            count = words[rest[0]]
+            requests.append(array(*(word.encode() for word in rest[:count])))
+            rest = rest[count:]
+        await scene.say(*requests)
+        assert (scene.talk.held_bytes, scene.service.held_bytes) == (0, 0)
+
+    play(scenario)
+
+
+def test_what_waits_is_reckoned_with_what_its_words_take_in_memory() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.replica.held = True
+        await scene.say(array(b"GET", b"k"), array(b"DEL", *[b"xy"] * 100_000))
+        assert scene.service.held_bytes > 100_000 * 48
+
+    play(scenario)
+
+
+def test_a_database_that_there_cannot_be() -> None:
+    async def scenario(scene: Scene) -> None:
+        beyond = b"-ERR value is out of range, value must between -2147483648 and 2147483647\r\n"
+        for number in (b"2147483648", b"-2147483649", b"99999999999"):
+            assert await scene.say(array(b"SELECT", number)) == beyond
+        assert await scene.say(array(b"SELECT", b"2147483647")) == b"-ERR DB index is out of range\r\n"
+        assert await scene.say(array(b"SELECT", b"x")) == b"-ERR value is not an integer or out of range\r\n"
+
+    play(scenario)
+
+
+def test_parts_of_a_large_value_are_not_copied_until_they_leave() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.say(array(b"SET", b"k", b"v" * 1_000_000))
+        scene.replica.held = True
+        scene.talk.receive(array(b"GETRANGE", b"k", b"0", b"-2") * 50)
+        tracemalloc.start()
+        scene.replica.release()
+        scene.wire.capacity = 0
+        answer = bytearray(await scene.say())
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak_bytes < 20_000_000
+        for _ in range(50):
+            scene.wire.drain()
+            scene.wire.capacity = 0
+            answer += await scene.say()
+        assert answer == (b"$999999\r\n" + b"v" * 999_999 + b"\r\n") * 50
+
+    play(scenario)
+
+
+def test_what_follows_the_first_of_many_lines_is_not_forgotten() -> None:
+    async def scenario(scene: Scene) -> None:
+        keys = [b"%d" % number for number in range(20_000)]
+        answer = await scene.say(array(b"GET", b"k"), array(b"EXISTS", *keys))
+        assert answer == b"$-1\r\n:0\r\n"
 
     play(scenario)

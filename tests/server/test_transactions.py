@@ -126,3 +126,42 @@ def test_an_aborted_transaction_in_both_protocols(protocol: bytes) -> None:
         assert answer == b"+OK\r\n" * 3 + {b"2": b"*-1\r\n", b"3": b"_\r\n"}[protocol]
 
     play(scenario)
+
+
+def test_what_is_queued_and_watched_counts_as_held() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.say(command("WATCH a b c"), command("MULTI"), array(b"SET", b"k", b"v" * 1_000_000))
+        assert scene.service.held_bytes > 1_000_000
+        await scene.say(command("DISCARD"))
+        assert scene.service.held_bytes == 0
+
+    play(scenario)
+
+
+def test_a_key_that_is_watched_already_is_not_watched_again() -> None:
+    async def scenario(scene: Scene) -> None:
+        _, other = scene.connect()
+        await scene.say(command("WATCH k j"))
+        other.receive(command("SET k 1"))
+        await scene.settle()
+        assert await scene.say(*[command("WATCH k j k")] * 20_000) == b"+OK\r\n" * 20_000
+        assert len(scene.talk.watches.each) == 1
+        assert await scene.say(*map(command, ("WATCH j i", "MULTI", "SET j 2", "EXEC"))) == (
+            b"+OK\r\n+OK\r\n+QUEUED\r\n*-1\r\n"
+        ), "the older version counts"
+        assert await scene.say(*map(command, ("WATCH k k", "MULTI", "SET j 2", "EXEC"))) == (
+            b"+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n"
+        )
+
+    play(scenario)
+
+
+def test_a_transaction_searches_no_more_than_so_much() -> None:
+    async def scenario(scene: Scene) -> None:
+        answer = await scene.say(command("MULTI"), *[command("KEYS *")] * 8, *[command("scan 0 MATCH a*")] * 9)
+        assert answer == b"+OK\r\n" + b"+QUEUED\r\n" * 16 + b"-ERR the transaction searches too much\r\n"
+        assert await scene.say(command("EXEC")) == (b"-EXECABORT Transaction discarded because of previous errors.\r\n")
+        answer = await scene.say(command("MULTI"), *[array(b"KEYS", b"?" * 2000)] * 3)
+        assert answer.endswith(b"+QUEUED\r\n-ERR the transaction searches too much\r\n")
+
+    play(scenario)

@@ -19,9 +19,10 @@ from oarlock.server.redis import commands, local, replies
 from oarlock.server.redis.commands import Kind
 from oarlock.server.redis.group import Group
 from oarlock.server.redis.input import Input
+from oarlock.server.redis.protocol import ARGUMENT_BYTES
 from oarlock.server.redis.requests import Refused, Request, fits, size_in_log, unknown_command, wrong_arity
 from oarlock.server.redis.service import MOST_HELD_BYTES, Service
-from oarlock.server.redis.transactions import IMMEDIATE, Transaction, Watch, aborted
+from oarlock.server.redis.transactions import IMMEDIATE, Transaction, Watches, aborted
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Conversation:
         """The client's and this end's."""
         self.since_s = service.now()
         self.transaction: Transaction | None = None
-        self.watches: list[Watch] = []
+        self.watches = Watches()
         self._output = output
         self._input = Input()
         self._queue: deque[Group] = deque()
@@ -104,8 +105,8 @@ class Conversation:
         if self._quitting or self._over:
             return
         requests = self._input.feed(data)
-        alone = len(requests) == 1 and not self._queue and self._input.error is None
-        if alone and self._ask_at_once(requests[0], len(data)):
+        alone = len(requests) == 1 and not self._queue and not self._input and self._input.error is None
+        if alone and self._ask_at_once(requests[0]):
             return
         self._take(requests)
         self._dispatch()
@@ -152,17 +153,14 @@ class Conversation:
 
     # Requests to groups
 
-    def _ask_at_once(self, request: Request, size_bytes: int) -> bool:
+    def _ask_at_once(self, request: Request) -> bool:
         """Pass a GET or SET on that came alone while nothing was due, as from clients without pipelines; False if it
         is none, or not now. The way over the queues would do the same at twice the price."""
         kind, name, words = _PLAIN.get(request[0], _NOT_PLAIN)
-        if (
-            kind is None
-            or len(request) != words
-            or size_bytes > _MAX_LONE_BYTES
-            or self.transaction is not None
-            or not self._is_calm()
-        ):
+        if kind is None or len(request) != words or self.transaction is not None or not self._is_calm():
+            return False
+        size_bytes = sum(map(len, request))  # of all of it: what came last may have been only its end
+        if size_bytes > _MAX_LONE_BYTES:
             return False
         service = self.service
         service.commands += 1
@@ -215,13 +213,13 @@ class Conversation:
 
     def _enqueue(self, requests: list[Request]) -> None:
         """Make groups of the requests: one of all that go together, as far as its bounds allow."""
-        group, size_bytes = None, 0
+        group, size_bytes, words = None, 0, 0
         for request in requests:
             kind, item = self.understood(request)
             if isinstance(item, Group):
-                self._close_group(group, size_bytes)
+                self._close_group(group, size_bytes, words)
                 self._close_group(item, item.size_bytes)
-                group, size_bytes = None, 0
+                group, size_bytes, words = None, 0, 0
                 continue
             length = len(item) if kind is Kind.LOCAL else size_in_log(item)
             if group is not None and (
@@ -229,22 +227,25 @@ class Conversation:
                 or len(group) >= MAX_GROUP_COMMANDS
                 or size_bytes + length > MAX_GROUP_BYTES
             ):
-                self._close_group(group, size_bytes)
-                group, size_bytes = None, 0
+                self._close_group(group, size_bytes, words)
+                group, size_bytes, words = None, 0, 0
             if group is None:
                 group = Group(kind, self.resp3, self.answered, [item], answered=kind is Kind.LOCAL)
             else:
                 group.add(kind, item)
             size_bytes += length
+            if kind is not Kind.LOCAL:
+                words += len(item)
             if self._quitting:
                 break
-        self._close_group(group, size_bytes)
+        self._close_group(group, size_bytes, words)
 
-    def _close_group(self, group: Group | None, size_bytes: int) -> None:
+    def _close_group(self, group: Group | None, size_bytes: int, words: int = 0) -> None:
+        """Queue a group. ``words``: of its commands together, as far as they may be more than a few each."""
         if group is None:
             return
         group.size_bytes = size_bytes
-        group.held_bytes = size_bytes + _COMMAND_OVERHEAD_BYTES * len(group)
+        group.held_bytes += size_bytes + _COMMAND_OVERHEAD_BYTES * len(group) + ARGUMENT_BYTES * words
         self._waiting_bytes += group.held_bytes
         self._queue.append(group)
         if group.kind is not Kind.LOCAL:
@@ -343,6 +344,8 @@ class Conversation:
                 # Nothing to wait for: no other reply is due, and nothing will be asked of the replica from here.
                 self._forget_first()
                 self._output.write(reply)
+                if self.held_bytes:
+                    self._tell_what_is_held()
                 return
         self._schedule_flush()
 
@@ -443,7 +446,9 @@ class Conversation:
 
     def _tell_what_is_held(self) -> None:
         service = self.service
-        held_bytes = self._waiting_bytes + self._input.held_bytes
+        held_bytes = self._waiting_bytes + self._input.held_bytes + self.watches.size_bytes
+        if self.transaction is not None:
+            held_bytes += self.transaction.held_bytes
         service.held_bytes += held_bytes - self.held_bytes
         self.held_bytes = held_bytes
         if service.held_bytes > MOST_HELD_BYTES:

@@ -16,6 +16,8 @@ SHARE_LINES: Final = 4096
 """More than :data:`SHARE_BYTES` are parsed at a time if they make no more lines than this."""
 SHARE_REQUESTS: Final = 256
 """Requests of a share, of any kind."""
+REQUEST_BYTES: Final = 128
+"""What a request takes in memory besides its bytes, about."""
 SHARE_ALIKE: Final = 1024
 """Requests of a share that are cheap: all alike."""
 
@@ -23,7 +25,7 @@ SHARE_ALIKE: Final = 1024
 class Input:
     """The input of one connection. True while more of it is due than the present turn takes."""
 
-    __slots__ = ("_parser", "_requests", "_sated", "_unread")
+    __slots__ = ("_parser", "_requests", "_requests_bytes", "_sated", "_unread")
 
     def __init__(self) -> None:
         self._parser = RequestParser()
@@ -31,6 +33,8 @@ class Input:
         """Of what was fed last."""
         self._requests: list[Request] = []
         """Parsed, and left for later turns."""
+        self._requests_bytes = 0
+        """Of what was parsed last, some of which may be left."""
         self._sated = False
         """So much has come in this turn that others are next."""
 
@@ -45,7 +49,8 @@ class Input:
     @property
     def held_bytes(self) -> int:
         """What waits here to become requests takes so much memory, about."""
-        return len(self._unread) + self._parser.held_bytes
+        left_bytes = self._requests_bytes + REQUEST_BYTES * len(self._requests) if self._requests else 0
+        return len(self._unread) + left_bytes + self._parser.held_bytes
 
     def feed(self, data: bytes) -> list[Request]:
         """Bytes have arrived; the first share of their requests, unless earlier ones are still due."""
@@ -54,6 +59,7 @@ class Input:
             return []
         if len(data) <= SHARE_BYTES:
             requests = self._parser.feed(data)
+            self._requests_bytes = len(data)
             return requests if len(requests) <= SHARE_ALIKE else self._first(requests)
         self._unread = data
         self._sated = True
@@ -84,6 +90,7 @@ class Input:
             else:
                 self._unread = b""
             self._requests = self._parser.feed(data)
+            self._requests_bytes = len(data)
             if self._parser.error is not None:
                 self._unread = b""
         return self._first(self._requests)

@@ -7,14 +7,14 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from oarlock.kv import integers
-from oarlock.kv.glob import matcher
-from oarlock.kv.results import OK, ErrorReply, SimpleString
+from oarlock.kv.glob import MAX_PATTERN_BYTES, matcher
+from oarlock.kv.results import NOT_AN_INTEGER, OK, ErrorReply, SimpleString
 from oarlock.server.redis import transactions
 from oarlock.server.redis.commands import COMMANDS, Kind
 from oarlock.server.redis.group import Group
 from oarlock.server.redis.info import client_line, info
 from oarlock.server.redis.replies import Encoded, Reply, Verbatim, encode
-from oarlock.server.redis.requests import SYNTAX_ERROR, Refused, Request, fits, integer, pattern, wrong_arity
+from oarlock.server.redis.requests import PATTERN_TOO_LONG, SYNTAX_ERROR, Refused, Request, fits, pattern, wrong_arity
 from oarlock.server.redis.service import REDIS_VERSION, Service
 
 
@@ -56,7 +56,12 @@ def _echo(session: Session, request: Request) -> Reply:
 
 
 def _select(session: Session, request: Request) -> Reply:
-    if integer(request[1]) != 0:
+    number = integers.parse(request[1])
+    if number is None:
+        raise Refused(NOT_AN_INTEGER)
+    if not -(1 << 31) <= number < 1 << 31:
+        raise Refused(ErrorReply(b"ERR value is out of range, value must between -2147483648 and 2147483647"))
+    if number != 0:
         raise Refused(ErrorReply(b"ERR DB index is out of range"))
     return OK
 
@@ -68,7 +73,7 @@ def _quit(session: Session, request: Request) -> Reply:
 
 def _reset(session: Session, request: Request) -> Reply:
     session.transaction = None
-    session.watches = []
+    session.watches = transactions.Watches()
     session.name = b""
     session.resp3 = False
     return SimpleString(b"RESET")
@@ -185,11 +190,15 @@ _CONFIGURATION: Final[dict[bytes, bytes]] = {
 
 def _config_get(session: Session, request: Request) -> Reply:
     found: dict[bytes, Reply] = {}
+    patterns_bytes = 0
     for asked in request[2:]:
         if asked.lower() in _CONFIGURATION:
             found[asked] = _CONFIGURATION[asked.lower()]  # Under the name it was asked by, as Redis does.
         else:
-            match = matcher(pattern(asked).lower())
+            patterns_bytes += len(asked)
+            if patterns_bytes > MAX_PATTERN_BYTES:
+                raise Refused(PATTERN_TOO_LONG)
+            match = matcher(asked.lower())
             found |= {name: value for name, value in _CONFIGURATION.items() if match(name)}
     return found
 

@@ -26,7 +26,7 @@ _SUSPECT_COUNT: Final = re.compile(rb"\*(?![1-9]\d{0,2}\r)")
 _STAR, _DOLLAR = b"*$"
 _INCOMPLETE: Final = object()
 """What hiredis answers when it has no more. By default it says False, which a zero equals."""
-_ARGUMENT_BYTES: Final = 48
+ARGUMENT_BYTES: Final = 48
 """What an argument takes in memory besides its bytes, about."""
 _SHORT_BYTES: Final = 1000
 _HEADERS: Final = [b"$%d" % length for length in range(_SHORT_BYTES)]
@@ -65,7 +65,7 @@ class RequestParser:
         if not self._missing:
             return len(self._pending)
         taken_bytes = self._bytes - max(self._bulk, 0)  # an argument that is announced only counts as it comes
-        return len(self._pending) + taken_bytes + _ARGUMENT_BYTES * len(self._arguments)
+        return len(self._pending) + taken_bytes + ARGUMENT_BYTES * len(self._arguments)
 
     def feed(self, data: bytes) -> list[list[bytes]]:
         """The requests that are complete now. Those before an error are returned too; then see :attr:`error`."""

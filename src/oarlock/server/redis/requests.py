@@ -10,6 +10,7 @@ Request: TypeAlias = list[bytes]
 Canonical: TypeAlias = tuple[bytes, ...]
 
 SYNTAX_ERROR: Final = ErrorReply(b"ERR syntax error")
+PATTERN_TOO_LONG: Final = ErrorReply(b"ERR pattern is longer than %d bytes" % MAX_PATTERN_BYTES)
 
 
 _FEW_ARGUMENTS: Final = 16
@@ -61,5 +62,5 @@ def integer(text: bytes) -> int:
 def pattern(text: bytes) -> bytes:
     """A pattern that an argument gives. Refused if it is too long: Redis has no such limit, but nobody waits for it."""
     if len(text) > MAX_PATTERN_BYTES:
-        raise Refused(ErrorReply(b"ERR pattern is longer than %d bytes" % MAX_PATTERN_BYTES))
+        raise Refused(PATTERN_TOO_LONG)
     return text

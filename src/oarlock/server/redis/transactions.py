@@ -9,10 +9,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from oarlock.kv.glob import MAX_PATTERN_BYTES
 from oarlock.kv.packing import Watched, exec_command
 from oarlock.kv.results import OK, ErrorReply, SimpleString
 from oarlock.server.redis.commands import Kind
 from oarlock.server.redis.group import Group
+from oarlock.server.redis.protocol import ARGUMENT_BYTES
 from oarlock.server.redis.replies import NULL_ARRAY, Encoded, Reply
 from oarlock.server.redis.requests import Canonical, Refused, Request, size_in_log
 from oarlock.types import MAX_COMMAND_BYTES
@@ -24,6 +26,10 @@ QUEUED: Final = SimpleString(b"QUEUED")
 
 _OVERHEAD_BYTES: Final = 128
 """What a queued command or a watched key costs in memory besides its bytes, about."""
+_SEARCHES: Final = frozenset((b"KEYS", b"SCAN"))
+_SEARCH_BYTES: Final = 256
+"""What a search counts for at least, so that a transaction can hold sixteen: each may look at every key, and at no
+replica does anything else happen until the last has."""
 _MAX_WATCHED_BYTES: Final = 1024 * 1024
 _LEAVE_FOR_WATCHED_BYTES: Final = 2 * _MAX_WATCHED_BYTES
 """A transaction travels with what it watches, in one command."""
@@ -32,26 +38,37 @@ _LEAVE_FOR_WATCHED_BYTES: Final = 2 * _MAX_WATCHED_BYTES
 class Transaction:
     """What was queued since MULTI."""
 
-    __slots__ = ("_size_bytes", "requests", "spoilt")
+    __slots__ = ("_log_bytes", "_pattern_bytes", "held_bytes", "requests", "spoilt")
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.spoilt = False
         """A command could not be queued, so that nothing will be executed."""
-        self._size_bytes = 0
+        self.held_bytes = 0
+        """What the requests take in memory, about."""
+        self._log_bytes = 0
+        self._pattern_bytes = 0
 
     def spoil(self) -> None:
         self.spoilt = True
         self.requests.clear()
+        self.held_bytes = 0
 
     def queue(self, request: Request) -> Reply:
         """Keep a command for EXEC. Its reply tells the client so."""
-        self._size_bytes += size_in_log(request) + _OVERHEAD_BYTES
-        if self._size_bytes > MAX_COMMAND_BYTES - _LEAVE_FOR_WATCHED_BYTES:
+        if self.spoilt:
+            return QUEUED
+        self._log_bytes += size_in_log(request) + _OVERHEAD_BYTES
+        if self._log_bytes > MAX_COMMAND_BYTES - _LEAVE_FOR_WATCHED_BYTES:
             self.spoil()
             raise Refused(ErrorReply(b"ERR the transaction is too large"))
-        if not self.spoilt:
-            self.requests.append(request)
+        if request[0].upper() in _SEARCHES:
+            self._pattern_bytes += max(_SEARCH_BYTES, sum(map(len, request)))
+            if self._pattern_bytes > MAX_PATTERN_BYTES:
+                self.spoil()
+                raise Refused(ErrorReply(b"ERR the transaction searches too much"))
+        self.held_bytes += sum(map(len, request)) + ARGUMENT_BYTES * len(request) + _OVERHEAD_BYTES
+        self.requests.append(request)
         return QUEUED
 
 
@@ -60,7 +77,7 @@ class Watch(Group):
 
     keys: Sequence[bytes] = ()
     watched: list[Watched] = msgspec.field(default_factory=list)
-    """The keys and their versions; before they are known, what lets no transaction through."""
+    """The keys and their versions; before they are known, or if they never are, what lets no transaction through."""
 
     @classmethod
     def of(cls, keys: Sequence[bytes], resp3: bool, when_answered: Callable[[], None]) -> "Watch":
@@ -73,6 +90,26 @@ class Watch(Group):
     def resolved(self, results: Sequence[Any]) -> None:
         self.watched = list(zip(self.keys, results[0], strict=True))
         super().resolved([OK])
+
+
+class Watches:
+    """All that a connection watches."""
+
+    __slots__ = ("_keys", "each", "size_bytes")
+
+    def __init__(self) -> None:
+        self.each: list[Watch] = []
+        self.size_bytes = 0
+        self._keys: set[bytes] = set()
+
+    def new_among(self, keys: Sequence[bytes]) -> list[bytes]:
+        """The keys that are not watched yet. For one that is, the version that counts is the older one."""
+        return [key for key in dict.fromkeys(keys) if key not in self._keys]
+
+    def add(self, watch: Watch) -> None:
+        self.each.append(watch)
+        self.size_bytes += watch.size_bytes
+        self._keys.update(watch.keys)
 
 
 class Exec(Group):
@@ -93,9 +130,10 @@ class Exec(Group):
         when_answered: Callable[[], None],
     ) -> "Exec":
         size_bytes = sum(watch.size_bytes for watch in watches) + sum(map(size_in_log, commands))
+        words = sum(map(len, commands))
         return cls(
-            Kind.WRITE, resp3, when_answered, [(b"EXEC",)],
-            size_bytes=size_bytes, commands=commands, given=given, watches=watches,
+            Kind.WRITE, resp3, when_answered, [(b"EXEC",)], commands=commands, given=given, watches=watches,
+            size_bytes=size_bytes, held_bytes=ARGUMENT_BYTES * words + _OVERHEAD_BYTES * len(commands),
         )  # fmt: skip
 
     def seal(self) -> None:
@@ -116,7 +154,7 @@ class Session(Protocol):
 
     resp3: bool
     transaction: Transaction | None
-    watches: list[Watch]
+    watches: Watches
 
     def understood(self, request: Request) -> tuple[Kind, Any]:
         """The kind of a request and its canonical form; or, answered on the spot, the reply's bytes."""
@@ -138,39 +176,42 @@ def discard(session: Session, request: Request) -> Reply:
     if session.transaction is None:
         raise Refused(ErrorReply(b"ERR DISCARD without MULTI"))
     session.transaction = None
-    session.watches = []
+    session.watches = Watches()
     return OK
 
 
 def aborted(session: Session, why: ErrorReply) -> ErrorReply:
     """An EXEC that is wrong itself ends the transaction, if there is one."""
     session.transaction = None
-    session.watches = []
+    session.watches = Watches()
     return ErrorReply(b"EXECABORT Transaction discarded because of: " + why.message.removeprefix(b"ERR "))
 
 
-def watch(session: Session, request: Request) -> Watch:
+def watch(session: Session, request: Request) -> "Reply | Watch":
     if session.transaction is not None:
         raise Refused(ErrorReply(b"ERR WATCH inside MULTI is not allowed"))
-    new = Watch.of(request[1:], session.resp3, session.answered)
-    if new.size_bytes + sum(watch.size_bytes for watch in session.watches) > _MAX_WATCHED_BYTES:
+    keys = session.watches.new_among(request[1:])
+    if not keys:
+        return OK
+    new = Watch.of(keys, session.resp3, session.answered)
+    if new.size_bytes + session.watches.size_bytes > _MAX_WATCHED_BYTES:
         raise Refused(ErrorReply(b"ERR too many keys are watched"))
-    session.watches.append(new)
+    session.watches.add(new)
     return new
 
 
 def unwatch(session: Session, request: Request) -> Reply:
-    session.watches = []
+    session.watches = Watches()
     return OK
 
 
 def exec_(session: Session, request: Request) -> "Reply | Exec":
     """Commands that concern no data are executed here and now, also if it then turns out that a key has changed."""
-    transaction, watches = session.transaction, session.watches
+    transaction, watches = session.transaction, session.watches.each
     if transaction is None:
         raise Refused(ErrorReply(b"ERR EXEC without MULTI"))
     session.transaction = None
-    session.watches = []
+    session.watches = Watches()
     if transaction.spoilt:
         raise Refused(ErrorReply(b"EXECABORT Transaction discarded because of previous errors."))
     commands: list[Canonical] = []
