@@ -544,9 +544,9 @@ def test_info_answers_without_the_replica() -> None:
 
 def test_info_in_resp3_is_a_verbatim_string_and_counts_keys() -> None:
     async def scenario(scene: Scene) -> None:
-        await scene.say(*map(command, ("HELLO 3", "SET k v")))
+        await scene.say(*map(command, ("HELLO 3", "SET k v", "SET j v EX 9")))
         reply: Any = await scene.say(command("INFO keyspace"))
-        text = b"# Keyspace\r\ndb0:keys=1,expires=0,avg_ttl=0\r\n"
+        text = b"# Keyspace\r\ndb0:keys=2,expires=1,avg_ttl=0\r\n"
         assert reply == b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text)
 
     play(scenario)

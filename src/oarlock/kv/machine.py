@@ -42,6 +42,11 @@ class KeyValue:
         return len(self._data)
 
     @property
+    def expiring(self) -> int:
+        """How many keys have a lifetime."""
+        return len(self._data.lifetimes.deadlines)
+
+    @property
     def next_due_ms(self) -> int | None:
         """Log time at which a key ends; the leader sees to it that an entry tells all replicas when it has come."""
         return self._data.lifetimes.next_due_ms

@@ -89,7 +89,7 @@ def _raft(service: Service) -> Lines:
 def _keyspace(service: Service) -> Lines:
     keys = len(service.machine)
     if keys:
-        yield "db0", f"keys={keys},expires=0,avg_ttl=0"
+        yield "db0", f"keys={keys},expires={service.machine.expiring},avg_ttl=0"
 
 
 _SECTIONS: Final[dict[str, Callable[[Service], Lines]]] = {

@@ -19,9 +19,12 @@ def unix_ms() -> int:
 
 
 class Keys(Protocol):
-    """What is wanted of the state machine itself: how many keys it holds."""
+    """What is wanted of the state machine itself: how many keys it holds, and how many of them have a lifetime."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def expiring(self) -> int: ...
 
 
 class Service:
