@@ -3,14 +3,13 @@
 import asyncio
 import hashlib
 import os
-import sys
-import time
 from pathlib import Path
 
 import click
 import msgspec
 
 from oarlock.cli import options
+from oarlock.cli.progress import Progress
 from oarlock.cli.remote import streamed
 from oarlock.cli.table import size
 from oarlock.errors import NotExecuted, StartupError
@@ -20,7 +19,6 @@ from oarlock.storage.whole_file import TEMPORARY_SUFFIX
 
 PIECE_S = 60.0
 """How long the next piece may take; the first waits until the replica knows every write that was acknowledged."""
-_PROGRESS_S = 0.2
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -76,19 +74,13 @@ def backup(target: Path, at: str, force: bool, as_json: bool) -> None:
 def _receive(at: str, draft: Path) -> tuple[int, str]:
     """Write what the replica sends, durably; its size and checksum."""
     checksum, size_bytes = hashlib.sha256(), 0
-    shows, shown_at = sys.stderr.isatty(), 0.0
     with streamed(at, "/backup", timeout_s=PIECE_S) as pieces, draft.open("wb") as file:
-        for piece in pieces:
+        for piece in Progress("Received").through(pieces):
             file.write(piece)
             checksum.update(piece)
             size_bytes += len(piece)
-            if shows and time.monotonic() - shown_at > _PROGRESS_S:
-                shown_at = time.monotonic()
-                click.echo(f"\r{size(size_bytes)} received ", nl=False, err=True)
         file.flush()
         os.fsync(file.fileno())
-    if shows:
-        click.echo(f"\r{size(size_bytes)} received ", err=True)
     return size_bytes, checksum.hexdigest()
 
 
@@ -96,7 +88,8 @@ async def _verified(draft: Path, at: str) -> SnapshotHeader:
     try:
         file = await SnapshotFile.open(OsDisk(), str(draft))
         try:
-            await file.verify()
+            async for _ in Progress("Checked", file.size_bytes).through_async(file.pieces()):
+                pass
         finally:
             await file.close()
     except StartupError as error:

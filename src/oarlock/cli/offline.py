@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Generator
 from typing import cast
 
+from oarlock.cli.progress import Progress
 from oarlock.core.membership import decode_configuration
 from oarlock.errors import StartupError
 from oarlock.kv import KeyValue
@@ -29,7 +30,7 @@ async def read_snapshot(disk: Disk, path: str) -> tuple[SnapshotHeader, KeyValue
     machine = KeyValue()
     file = await SnapshotFile.open(disk, path)
     try:
-        await machine.restore(file.pieces())
+        await machine.restore(Progress("Read", file.size_bytes).through_async(file.pieces()))
     except ValueError as error:
         raise StartupError(f"{path} cannot be understood by this version: {error}") from error
     finally:
@@ -84,7 +85,7 @@ def last_configuration(found: DirectoryAtRest, footing: Footing) -> Configuratio
 def initial_state(machine: KeyValue, point: SnapshotPoint) -> InitialState:
     """What a new cluster begins with. It knows of no replica's last slice (``origins``): they tell a replica which of
     its own undecided commands a snapshot holds, and no replica of the new cluster has brought any yet."""
-    return InitialState(point, encode_node_state({}), machine.snapshot())
+    return InitialState(point, encode_node_state({}), Progress("Written").through(machine.snapshot()))
 
 
 def contents(machine: KeyValue) -> dict[bytes, bytes]:
