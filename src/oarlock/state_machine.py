@@ -100,8 +100,9 @@ class StateMachine(Protocol):
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         """Answer the queries from the present state, one result for each, changing nothing.
 
-        ``at`` tells what is applied, and the leader's log time when the read was confirmed, which is ahead of the last
-        entry's: good for telling how long something has left, but what a command does depends on entries' times alone.
+        ``at`` tells what is applied, and the leader's log time when the read was confirmed, or the last entry's if
+        that is later: good for telling how long something has left, but what a command does depends on entries' times
+        alone.
 
         A result may be a generator: the node then runs it step by step between turns, so that a long
         answer does not stall the event loop, and takes its return value as the result.

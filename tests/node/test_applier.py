@@ -1,6 +1,7 @@
 """Applying: what it may not swallow, and what it may not skip."""
 
-from collections.abc import Callable, Generator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,18 @@ from oarlock.node.batch import BATCH_VERSION, decode_batch, encode_batch
 from oarlock.node.reads import QueryGroup
 from oarlock.node.writes import Group, Writes
 from oarlock.state_machine import Position
-from oarlock.types import Boot, Command, Entry, EntryKind, Index, ReplicaId, Slice, Term
+from oarlock.types import (
+    Boot,
+    Command,
+    Configuration,
+    Entry,
+    EntryKind,
+    Index,
+    ReplicaId,
+    Slice,
+    SnapshotPoint,
+    Term,
+)
 from tests.node.cluster import Recorder
 
 ME, BOOT = ReplicaId(1), Boot(1)
@@ -25,6 +37,7 @@ class Machine:
         self.applied: list[tuple[int, Command]] = []
         self.looked: Callable[[str], object] = lambda query: None
         """Told each query when it is answered."""
+        self.asked_at: list[Position] = []
 
     def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
         self.applied += [(at.index, command) for command in commands]
@@ -33,6 +46,7 @@ class Machine:
         return [] if b"forget" in commands else [len(self.applied)] * len(commands)
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
+        self.asked_at.append(at)
         for query in queries:
             self.looked(query)
         if "raise" in queries:
@@ -40,6 +54,12 @@ class Machine:
         if "forget" in queries:
             return []
         return [self._walk(query) if query == "long" else query for query in queries]
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        pass
+
+    def snapshot(self) -> list[bytes]:
+        return []
 
     def _walk(self, query: str) -> Generator[None, None, str]:
         yield
@@ -51,8 +71,8 @@ def piece(*commands: bytes, first: int = 1, origin: int = 2) -> Slice:
     return Slice(ReplicaId(origin), BOOT, first, commands)
 
 
-def entry(index: int, *slices: Slice, term: int = 1, kind: int = EntryKind.BATCH) -> Entry:
-    return Entry(Index(index), Term(term), kind, 0, encode_batch(slices) if slices else b"")
+def entry(index: int, *slices: Slice, term: int = 1, kind: int = EntryKind.BATCH, time_ms: int = 0) -> Entry:
+    return Entry(Index(index), Term(term), kind, time_ms, encode_batch(slices) if slices else b"")
 
 
 def fresh() -> tuple[Applier, Machine, Writes]:
@@ -221,6 +241,25 @@ def test_the_groups_of_a_round_are_asked_together_and_each_gets_its_own() -> Non
     while applier.has_long_answers:
         applier.step()
     assert [list(sink.results) for sink in sinks] == [["a"], ["b", "c"], ["d", "long"], ["e"]]
+
+
+def test_no_answer_is_given_at_an_earlier_time_than_that_of_what_is_applied() -> None:
+    """A confirmation may be overtaken, on its way to a follower, by entries that are later."""
+    applier, machine, _ = fresh()
+    groups = [QueryGroup(("a",), Recorder(), NEVER)]
+    applier.apply([entry(1, piece(b"x"), time_ms=500)])
+    applier.answer(groups, Index(1), 400)
+    applier.answer(groups, Index(1), 600)
+    applier.apply([entry(2, kind=EntryKind.SENTINEL, time_ms=700)])
+    applier.answer(groups, Index(2), 600)
+    asyncio.run(applier.restore(_nothing(), {}, SnapshotPoint(Index(9), Term(2), 900, Configuration((), ()))))
+    applier.answer(groups, Index(9), 800)
+    assert [at.time_ms for at in machine.asked_at] == [500, 600, 700, 900]
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for piece in ():
+        yield piece
 
 
 def test_a_long_answer_that_a_stop_interrupts_is_refused() -> None:

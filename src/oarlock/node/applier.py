@@ -18,7 +18,7 @@ from oarlock.node.batch import decode_batch
 from oarlock.node.reads import QueryGroup
 from oarlock.node.writes import Writes
 from oarlock.state_machine import Position, StateMachine
-from oarlock.types import Boot, Command, Entry, EntryKind, Index, ReplicaId, Slice, Term
+from oarlock.types import Boot, Command, Entry, EntryKind, Index, ReplicaId, Slice, SnapshotPoint, Term
 
 Origins: TypeAlias = dict[ReplicaId, tuple[Boot, Term, int]]
 """For each origin the boot, the term and the number after the last of its slice that was applied last."""
@@ -33,6 +33,8 @@ class Applier:
         self.origins: Origins = {}
         self._decoded: dict[Index, tuple[Slice, ...]] = {}
         """Batches that this replica proposed itself and need not decode again."""
+        self._time_ms = 0
+        """Log time of the last entry that was applied."""
         self._long_answers: deque[tuple[list[Any], QueryGroup]] = deque()
 
     def proposed(self, index: Index, slices: Sequence[Slice]) -> None:
@@ -47,6 +49,7 @@ class Applier:
         """Apply the entries in order; own slices answer their clients."""
         writes = self._writes
         for entry in entries:
+            self._time_ms = entry.time_ms
             writes.term_applied(entry.term)
             if entry.kind == EntryKind.BATCH:
                 slices = self._decoded.pop(entry.index, None) or decode_batch(entry.payload)
@@ -88,8 +91,8 @@ class Applier:
         pieces: Iterable[bytes] = self._machine.snapshot()  # type: ignore[attr-defined]
         return pieces
 
-    async def restore(self, pieces: AsyncIterator[bytes], origins: Origins, term: Term) -> None:
-        """Replace the state by that of a snapshot, whose last entry is of ``term``. Nothing is applied meanwhile."""
+    async def restore(self, pieces: AsyncIterator[bytes], origins: Origins, point: SnapshotPoint) -> None:
+        """Replace the state by that of a snapshot, which stands at ``point``. Nothing is applied meanwhile."""
         if not self.can_snapshot:
             raise ReplicaFailed("there is a snapshot, but the state machine has no restore()")
         try:
@@ -99,7 +102,8 @@ class Applier:
         except Exception as error:
             raise ReplicaFailed(f"the state machine failed to take a snapshot: {error!r}") from error
         self.origins = dict(origins)
-        self._writes.restored(origins, term)
+        self._time_ms = point.time_ms
+        self._writes.restored(origins, point.term)
 
     def _weave(self, commands: Sequence[Command], placed: Sequence[PlacedQuery], at: Position) -> list[Any]:
         """Apply commands, and answer each query where it stands among them; the results in that order."""
@@ -134,6 +138,8 @@ class Applier:
         log time when they were confirmed."""
         if not groups:
             return
+        # A confirmation is a while on its way to a follower, and what is applied here may be younger by then.
+        time_ms = max(time_ms, self._time_ms)
         queries = groups[0].queries if len(groups) == 1 else [query for group in groups for query in group.queries]
         results = self._query(queries, Position(applied, time_ms))
         in_steps = GeneratorType in map(type, results)

@@ -78,7 +78,7 @@ async def restore(disk: Disk, path: str, applier: Applier) -> None:
     """
     file = await SnapshotFile.open(disk, path)
     try:
-        await applier.restore(file.pieces(), decode_node_state(file.header).origins, file.header.point.term)
+        await applier.restore(file.pieces(), decode_node_state(file.header).origins, file.header.point)
     finally:
         await file.close()
 
