@@ -108,6 +108,29 @@ async def use_alarm(session: Session, random: Random) -> None:
     assert await session.read(None) >= before
 
 
+class Lease:
+    """Lends something for so many milliseconds. What a query is told depends on its own time."""
+
+    def __init__(self) -> None:
+        self.until_ms = 0
+
+    def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
+        results = []
+        for command in commands:
+            self.until_ms = max(self.until_ms, at.time_ms + int(command))  # type: ignore[arg-type]
+            results.append(self.until_ms)
+        return results
+
+    def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
+        return [(max(0, self.until_ms - at.time_ms), at.index) for _ in queries]
+
+
+async def use_lease(session: Session, random: Random) -> None:
+    await session.propose(b"%d" % random.randrange(1, 500))
+    assert (await session.read(None))[0] <= 500
+    await session.read(None)
+
+
 # Wrong in one way each
 
 

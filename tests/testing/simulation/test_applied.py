@@ -14,7 +14,7 @@ from oarlock.types import Command, Index
 
 
 class Registers:
-    """Commands: (marker, key, value); the result is the old value. Queries: a key."""
+    """Commands: (marker, key, value); the result is the old value. Queries: a key, or ``time`` for the answer's."""
 
     def __init__(self) -> None:
         self.values: dict[Any, bytes] = {}
@@ -28,7 +28,7 @@ class Registers:
         return results
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
-        return [self.values.get(query) for query in queries]
+        return [at.time_ms if query == "time" else self.values.get(query) for query in queries]
 
 
 class Subject:
@@ -56,7 +56,7 @@ class Story:
     def __init__(self) -> None:
         self.record = Record()
         self.history = History(self.record, Subject())  # type: ignore[arg-type]
-        self.machine = self.history.observed(Registers(), "replica 1")
+        self.machine = self.history.observed(Registers(), "replica 1", 1)
         self.index = 0
 
     def write(self, value: bytes, key: bytes = b"k", after: Call | None = None, client: int = 1) -> Call:
@@ -74,8 +74,10 @@ class Story:
         commands = tuple(call.request for call in calls)
         (machine or self.machine).apply(commands, Position(Index(self.index), self.index))
 
-    def end(self, call: Call, result: Any, outcome: Outcome = "ok") -> None:
-        """Its client is told."""
+    def end(self, call: Call, result: Any, outcome: Outcome = "ok", ahead_ms: int = 0) -> None:
+        """Its client is told: of a read, after the machine was asked, so long after the last entry."""
+        if call.is_read and outcome == "ok":
+            self.machine.query((call.query,), Position(Index(self.index), self.index + ahead_ms))
         self.record.end(call, outcome, result, 0.0)
 
     def written(self, value: bytes, before: bytes | None = None, key: bytes = b"k") -> Call:
@@ -111,8 +113,8 @@ def test_a_read_sees_what_had_ended_when_it_began(story: Story, told: Any, probl
 @pytest.mark.parametrize(("told", "ok"), [(None, True), (b"1", True), (b"2", False)])
 def test_a_read_may_see_what_goes_on_meanwhile_and_nothing_that_began_later(story: Story, told: Any, ok: bool) -> None:
     read, write = story.read(), story.write(b"1")
-    story.end(read, told)
     story.apply(write)
+    story.end(read, told)
     story.end(write, None)
     story.written(b"2", before=b"1")
     assert (not story.problem) == ok
@@ -278,6 +280,39 @@ def test_a_read_whose_query_is_none_is_judged_like_any_other(story: Story) -> No
     assert story.problem.startswith("not linearizable")
 
 
+@pytest.mark.parametrize(("told", "ok"), [(31, True), (1, False), (32, False)])
+def test_an_answer_that_depends_on_time_is_judged_by_the_time_at_which_it_was_given(
+    story: Story, told: int, ok: bool
+) -> None:
+    story.written(b"1")
+    story.end(story.read("time"), told, ahead_ms=30)  # type: ignore[arg-type]
+    story.written(b"2", before=b"1")
+    story.end(story.read("time"), 7, ahead_ms=5)  # type: ignore[arg-type]
+    assert (not story.problem) == ok
+    assert ok or story.problem.startswith("not linearizable")
+
+
+def test_an_answer_for_which_no_machine_was_asked_is_found(story: Story) -> None:
+    story.written(b"1")
+    story.end(story.read(), b"1")
+    read, other = story.read(), story.read(b"other")
+    story.end(other, None)  # asked for something else meanwhile
+    story.record.end(read, "ok", b"1", 0.0)
+    assert story.problem.startswith("answered with b'1', but its replica has not asked its machine: client 2")
+
+
+def test_an_answer_is_given_neither_before_what_is_applied_nor_ahead_of_every_clock(story: Story) -> None:
+    machine = story.history.observed(Registers(), "replica 2", 2, lambda: 50)
+    machine.apply((), Position(Index(3), 30))
+    for index, time_ms in ((3, 30), (4, 50)):
+        machine.query((b"k",), Position(Index(index), time_ms))
+    for index, time_ms in ((2, 30), (3, 29)):
+        with pytest.raises(Divergence, match=r"replica 2 answers at .*, behind what it has applied: index 3 \(30 ms\)"):
+            machine.query((b"k",), Position(Index(index), time_ms))
+    with pytest.raises(Divergence, match=r"replica 2 answers at index 3 \(51 ms\), which is ahead of every clock"):
+        machine.query((b"k",), Position(Index(3), 51))
+
+
 def test_a_read_that_was_not_answered_may_have_seen_anything(story: Story) -> None:
     story.end(story.read(), None, "failed")
     story.end(story.read(), None, "unknown")
@@ -290,7 +325,7 @@ def test_a_read_that_was_not_answered_may_have_seen_anything(story: Story) -> No
 
 def second(story: Story) -> StateMachine:
     """Another replica, which has applied nothing yet."""
-    return story.history.observed(Registers(), "replica 2")
+    return story.history.observed(Registers(), "replica 2", 2)
 
 
 def test_replicas_that_apply_the_same_agree(story: Story) -> None:
@@ -345,7 +380,7 @@ def test_a_machine_whose_results_depend_on_what_is_applied_together_is_found(sto
             return [len(commands) for _ in super().apply(commands, at)]
 
     story.history._subject.machine = Greedy  # type: ignore[method-assign, assignment]
-    story.machine = story.history.observed(Greedy(), "replica 1")
+    story.machine = story.history.observed(Greedy(), "replica 1", 1)
     one, two = story.write(b"1"), story.write(b"2")
     story.apply(one, two)
     story.end(one, 2)
@@ -358,6 +393,6 @@ def test_a_read_may_come_before_what_nobody_knew_of_when_it_was_asked(story: Sto
     write = story.write(b"1")
     read = story.read(after=write, client=1)
     story.end(write, None, "unknown")  # at its deadline; it takes effect later
-    story.end(read, told)
     story.apply(write)
+    story.end(read, told)
     assert not story.problem

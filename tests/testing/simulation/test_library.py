@@ -60,6 +60,10 @@ def test_a_machine_that_waits_for_a_time_passes() -> None:
     assert simulate(Alarm, use_alarm, seeds=range(2), seconds=5)[0].reads_verified > 20
 
 
+def test_a_machine_whose_answers_depend_on_their_own_time_and_place_passes() -> None:
+    assert simulate(machines.Lease, machines.use_lease, seeds=range(4), seconds=5)[0].reads_verified > 20
+
+
 @pytest.mark.parametrize("profile", ["calm", "network", "process", "storage", "clocks"])
 def test_every_profile_is_fit_for_a_library(profile: str) -> None:
     assert simulate(Words, use_words, seeds=[4], seconds=5, profile=profile, another_hash_seed=False)

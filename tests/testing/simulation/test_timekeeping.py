@@ -62,6 +62,16 @@ def test_a_log_that_is_ahead_of_every_clock_is_noticed() -> None:
         Watched(1.05, 1, 1).go(5)
 
 
+def test_what_log_time_can_be_follows_the_fastest_clock_and_every_jump() -> None:
+    world = Watched(1, 1, 1)
+    world.clocks[1].set_rate(1.1)
+    world.go(10)
+    assert 11_000 <= world.judge.latest_ms(world.loop.now) < 11_100
+    world.clocks[2].jump(5)
+    world.loop.now += 0.01
+    assert 16_000 <= world.judge.latest_ms(world.loop.now) < 16_200
+
+
 def test_a_replica_that_lags_behind_its_own_clock_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     world = Watched(1, 1, 1)
     world.go(1)

@@ -9,16 +9,18 @@ had ended before it began, and before all that began after it had ended.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
+from math import inf
+from operator import itemgetter
 from types import GeneratorType
 from typing import Any
 
 import msgspec
 
 from oarlock.state_machine import Position, StateMachine
-from oarlock.testing.simulation.contents import difference
+from oarlock.testing.simulation.contents import Content, contents, difference
 from oarlock.testing.simulation.record import Call, Record
 from oarlock.testing.simulation.subject import Subject
 from oarlock.types import Command, Index
@@ -48,10 +50,14 @@ class History:
         self._subject = subject
         self.digests: dict[Index, object] = {}
         """Of the state after an index, for some indexes."""
+        self._asked: dict[tuple[int, Content], list[tuple[int, Position]]] = {}
+        """By replica and query: when its machine was asked that, in ticks of the record, and under which position."""
 
-    def observed(self, machine: StateMachine, who: str) -> StateMachine:
-        """The machine, watched."""
-        return _Observed(machine, self, who)
+    def observed(
+        self, machine: StateMachine, who: str, replica: int, latest_ms: Callable[[], float] = lambda: inf
+    ) -> StateMachine:
+        """The machine of a replica, watched. ``latest_ms`` tells what log time can be by any clock."""
+        return _Observed(machine, self, who, replica, latest_ms)
 
     def _note(self, cursor: int, at: Position, command: Command | None, result: Any, who: str) -> None:
         if cursor < len(self.applied):
@@ -79,6 +85,17 @@ class History:
                         f"applied twice, at {_place(self.applied[call.position].at)} and at {_place(at)}: {call}"
                     )
                 call.position = cursor
+
+    def _note_queries(self, replica: int, queries: Iterable[Any], at: Position) -> None:
+        tick = self._record.tick()
+        for query in queries:
+            self._asked.setdefault((replica, contents(query)), []).append((tick, at))
+
+    def positions_of(self, read: Call) -> list[Position]:
+        """Those under which its replica asked its machine just this while the client waited; mostly one."""
+        asked = self._asked.get((read.replica, contents(read.query)), [])
+        first, last = (bisect_right(asked, tick, key=itemgetter(0)) for tick in (read.invoked, read.completed))
+        return list(dict.fromkeys(at for _, at in asked[first:last]))
 
     def differ(self, one: Any, other: Any) -> bool:
         """Whether two results are different to clients."""
@@ -112,12 +129,16 @@ class History:
 
 
 class _Observed:
-    """A state machine that tells the history what it applies."""
+    """A state machine that tells the history what it applies, and what it is asked."""
 
-    def __init__(self, machine: StateMachine, history: History, who: str) -> None:
+    def __init__(
+        self, machine: StateMachine, history: History, who: str, replica: int, latest_ms: Callable[[], float]
+    ) -> None:
         self._machine = machine
         self._history = history
         self._who = who
+        self._replica = replica
+        self._latest_ms = latest_ms
         self._cursor = 0
         self._index = Index(0)
         self._time_ms = 0
@@ -174,6 +195,14 @@ class _Observed:
         self._history.compare_digest(self._machine, self._index, self._who)
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
+        if at.index < self._index or at.time_ms < self._time_ms:
+            raise Divergence(
+                f"{self._who} answers at {_place(at)}, behind what it has applied: index {self._index} "
+                f"({self._time_ms} ms)"
+            )
+        if at.time_ms > self._latest_ms():
+            raise Divergence(f"{self._who} answers at {_place(at)}, which is ahead of every clock")
+        self._history._note_queries(self._replica, queries, at)
         return self._machine.query(queries, at)
 
 
@@ -239,6 +268,7 @@ class _Replay:
         self._reads = sorted(
             (call for call in calls if call.is_read and call.outcome == "ok"), key=lambda call: call.completed
         )
+        self._positions = {id(read): history.positions_of(read) for read in self._reads}
         self._place_bounds(updates)
         self._placed: dict[int, bool] = {}
         """The reads that have their place, by identity."""
@@ -279,6 +309,9 @@ class _Replay:
             self._bounds[id(read)] = (first, last)
 
     def problems(self) -> list[str]:
+        for read in self._reads:
+            if not self._positions[id(read)]:
+                return [f"answered with {read.result!r:.80}, but its replica has not asked its machine: {read}"]
         by_first: dict[int, list[Call]] = {}
         for read in self._reads:
             by_first.setdefault(self._bounds[id(read)][0], []).append(read)
@@ -316,11 +349,11 @@ class _Replay:
     def _place_reads(self, waiting: list[Call], place: int) -> tuple[list[Call], str]:
         """Give every read that may have this place, and is true here, this place; the rest wait for another. The first
         possible place is the best: it leaves those that began later the most."""
-        at = self._applied[place - 1].at if place else Position(Index(0), 0)
+        index = self._applied[place - 1].at.index if place else Index(0)
         while True:
             left: list[Call] = []
             for read in waiting:
-                if self._is_next(read) and self._is_true(read, at):
+                if self._is_next(read) and self._is_true(read, index):
                     self._placed[id(read)] = True
                 else:
                     left.append(read)
@@ -342,8 +375,11 @@ class _Replay:
             return False
         return read.invoked < self._reads[self._first_open].completed
 
-    def _is_true(self, read: Call, at: Position) -> bool:
-        return bool(self._answer(read.query, at) == read.result)
+    def _is_true(self, read: Call, index: Index) -> bool:
+        """Whether it is, after the entry at an index, under a position at which it may have been answered."""
+        return any(
+            at.index >= index and self._answer(read.query, at) == read.result for at in self._positions[id(read)]
+        )
 
     def _answer(self, query: Any, at: Position) -> Any:
         """What a client is told now. Of an answer that is given in steps, all of them."""

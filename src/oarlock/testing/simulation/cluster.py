@@ -147,7 +147,10 @@ class Cluster:
     # A Watcher of hosts
 
     def machine(self, host: Host) -> StateMachine:
-        return self.history.observed(self.subject.machine(), f"replica {host.id} (life {host.lives})")
+        return self.history.observed(
+            self.subject.machine(), f"replica {host.id} (life {host.lives})", host.id,
+            lambda: self._timekeeping.latest_ms(self.loop.now),
+        )  # fmt: skip
 
     def stepped(self, host: Host) -> None:
         # Most steps move nothing that is watched: a beat goes out, an echo comes back.

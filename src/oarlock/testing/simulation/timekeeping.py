@@ -73,6 +73,12 @@ class Timekeeping:
         else:
             LOG_TIME_GOES_ON.require(log_time_ms - life.log_time_ms, 1000 * (raft.now - life.now_s))
 
+    def latest_ms(self, now_s: float) -> float:
+        """What log time can have come to by now, by the fastest of clocks."""
+        if now_s > self._at_s:
+            self._advance(now_s)
+        return self._limit_ms + SLACK_MS
+
     def _advance(self, now_s: float) -> None:
         """The leaders of a stretch of time may have been any, so the fastest clock counts; and whoever's clock jumped
         may have passed that on to the next."""
