@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random as global_random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -131,6 +132,23 @@ async def use_lease(session: Session, random: Random) -> None:
     await session.read(None)
 
 
+class Recorded(Words):
+    """Gives snapshots of itself."""
+
+    def snapshot(self) -> Any:
+        return [json.dumps(self.counts).encode()]
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        self.counts = json.loads(b"".join([piece async for piece in pieces]))
+
+
+class CannotRestore(Words):
+    """A node takes no snapshots of it."""
+
+    def snapshot(self) -> Any:
+        return [b""]
+
+
 # Wrong in one way each
 
 
@@ -227,6 +245,37 @@ class QueryRaises(Words):
         if None in queries:
             raise LookupError("nothing asked")
         return super().query(queries, at)
+
+
+class OnePiece(Recorded):
+    def snapshot(self) -> Any:
+        return json.dumps(self.counts).encode()
+
+
+class TextPieces(Recorded):
+    def snapshot(self) -> Any:
+        return [json.dumps(self.counts)]
+
+
+class SnapshotRaises(Recorded):
+    def snapshot(self) -> Any:
+        raise OSError("no such file")
+
+
+class PieceRaises(Recorded):
+    def snapshot(self) -> Any:
+        yield b"{"
+        raise KeyError("where is it")
+
+
+class RestoreRaises(Recorded):
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        raise KeyError("what is it")
+
+
+class RestoresAtOnce(Recorded):
+    def restore(self, pieces: AsyncIterator[bytes]) -> None:  # type: ignore[override]
+        self.counts = {}
 
 
 class Forgets(Words):

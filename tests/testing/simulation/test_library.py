@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from oarlock import Position
 from oarlock.testing import Session, SimulationFailed, simulate
 from oarlock.testing.simulation.library import Library, Program
+from oarlock.testing.simulation.run import Plan, run
 from oarlock.types import Index
 from tests.testing.simulation import machines
 from tests.testing.simulation.machines import Alarm, Unusual, Words, use_alarm, use_unusual, use_words
@@ -58,6 +60,13 @@ def test_results_and_answers_are_judged_as_they_were_when_they_were_given() -> N
 
 def test_a_machine_that_waits_for_a_time_passes() -> None:
     assert simulate(Alarm, use_alarm, seeds=range(2), seconds=5)[0].reads_verified > 20
+
+
+@pytest.mark.parametrize(("machine", "taken"), [(machines.Recorded, True), (machines.CannotRestore, False)])
+def test_snapshots_are_taken_of_a_machine_that_can_take_them_back(machine: Any, taken: bool) -> None:
+    verdict = run(Plan(1, "process", seconds=6, faults=[]), Library(Program(machine, use_words)), keep_story=True)
+    assert verdict.ok
+    assert any("has a snapshot at" in line for line in verdict.story) == taken
 
 
 def test_a_machine_whose_answers_depend_on_their_own_time_and_place_passes() -> None:
@@ -141,6 +150,25 @@ def test_an_exception_out_of_query_is_named_and_is_the_cause() -> None:
     assert isinstance(failure.__cause__, LookupError)
 
 
+@pytest.mark.parametrize(
+    ("machine", "sentence", "cause"),
+    [
+        (machines.OnePiece, r"snapshot returned b'.*, which is not pieces of bytes, one after another", None),
+        (machines.TextPieces, r"snapshot gave '.* as a piece, which is not bytes", None),
+        (machines.SnapshotRaises, r"snapshot raised OSError\('no such file'\)", OSError),
+        (machines.PieceRaises, r"snapshot raised, when it was asked for a piece, KeyError\('where is it'\)", KeyError),
+        (machines.RestoreRaises, r"restore raised KeyError\('what is it'\)", KeyError),
+        (machines.RestoresAtOnce, r"restore cannot be awaited: it begins with `async def restore", None),
+    ],
+)
+def test_what_is_wrong_in_snapshot_and_restore_is_named_and_is_the_cause(
+    machine: Any, sentence: str, cause: type[Exception] | None
+) -> None:
+    failure = failure_of(machine, another_hash_seed=False)
+    assert re.search(f"^seed [0-2]: {sentence}", str(failure))
+    assert failure.__cause__ is None if cause is None else isinstance(failure.__cause__, cause)
+
+
 def test_a_constructor_that_raises_is_seen_as_it_is() -> None:
     def machine() -> Any:
         raise KeyError("no such file")
@@ -163,8 +191,20 @@ def test_an_invariant_that_does_not_hold_is_a_failure_with_its_words() -> None:
     assert isinstance(failure.__cause__, AssertionError)
 
 
-def test_an_invariant_that_holds_is_no_failure() -> None:
-    simulate(Words, use_words, seeds=[0], seconds=4, invariant=lambda machine: None, another_hash_seed=False)
+@pytest.mark.parametrize("returned", [None, True])
+def test_an_invariant_that_holds_is_no_failure(returned: bool | None) -> None:
+    simulate(Words, use_words, seeds=[0], seconds=4, invariant=lambda machine: returned, another_hash_seed=False)
+
+
+def test_an_invariant_that_returns_false_does_not_hold() -> None:
+    failure = failure_of(Words, invariant=lambda machine: len(machine.counts) < 20, another_hash_seed=False)
+    assert re.search(r"the invariant does not hold after \(.* at index \d+: it returned False\n", str(failure))
+
+
+def test_an_invariant_that_returns_something_else_is_a_mistake() -> None:
+    failure = failure_of(Words, invariant=lambda machine: machine.counts, another_hash_seed=False)
+    assert "an invariant raises AssertionError or returns a bool; this one returned {" in str(failure)
+    assert isinstance(failure.__cause__, TypeError)
 
 
 def test_an_invariant_with_a_bug_of_its_own_names_it() -> None:
@@ -197,6 +237,13 @@ def test_a_bug_of_use_is_a_failure_that_names_it() -> None:
     failure = failure_of(Words, use, another_hash_seed=False)
     assert "a command is bytes or a tuple of bytes, not 'no bytes'" in str(failure)
     assert isinstance(failure.__cause__, TypeError)
+
+
+def test_a_use_that_wants_a_thread_is_told_that_there_are_none() -> None:
+    async def use(session: Session, random: Random) -> None:
+        await asyncio.to_thread(print)
+
+    assert "a simulated process has no threads" in str(failure_of(Words, use, another_hash_seed=False))
 
 
 def test_a_use_that_does_nothing_proves_nothing() -> None:
@@ -289,7 +336,17 @@ def test_a_machine_can_be_simulated_without_what_servers_need(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"profile": "stormy"}, "there is no profile 'stormy'"), ({"seeds": []}, "no seeds, no runs")],
+    [
+        ({"profile": "stormy"}, "there is no profile 'stormy'"),
+        ({"seeds": []}, "no seeds, no runs"),
+        ({"replicas": 0}, "0 replicas: a cluster has from 1 to 9"),
+        ({"replicas": 10}, "10 replicas: a cluster has from 1 to 9"),
+        ({"seconds": float("nan")}, "nan seconds: a run ends, and takes at least 1"),
+        ({"seconds": float("inf")}, "inf seconds: a run ends"),
+        ({"seconds": 0}, "0 seconds: a run ends, and takes at least 1"),
+        ({"seconds": -3.5}, r"-3\.5 seconds: a run ends"),
+        ({"clients": 0}, "0 clients: without any, nothing happens"),
+    ],
 )
 def test_bad_usage_is_said(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

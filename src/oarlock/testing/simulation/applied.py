@@ -10,7 +10,7 @@ had ended before it began, and before all that began after it had ended.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
 from operator import itemgetter
@@ -146,8 +146,9 @@ class _Observed:
         """A snapshot has replaced the state since something was applied."""
 
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._machine, name)
-        return partial(self._snapshot, attribute) if name == "snapshot" else attribute
+        attribute = getattr(self._machine, name)  # it has only what the machine has: a node goes by that
+        watched: dict[str, Callable[..., Any]] = {"snapshot": self._snapshot, "restore": self._restore}
+        return partial(watched[name], attribute) if name in watched else attribute
 
     def __len__(self) -> int:
         return len(self._machine)  # type: ignore[arg-type]
@@ -158,8 +159,10 @@ class _Observed:
             self._history.compare_digest(self._machine, self._index, self._who)
         return snapshot()
 
-    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
-        await self._machine.restore(pieces)  # type: ignore[attr-defined]
+    async def _restore(
+        self, restore: Callable[[AsyncIterator[bytes]], Awaitable[None]], pieces: AsyncIterator[bytes]
+    ) -> None:
+        await restore(pieces)
         self._restored = True
 
     def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:

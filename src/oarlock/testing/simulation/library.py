@@ -9,13 +9,17 @@ result must be that of one copy that executes one command after another, and err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
+from inspect import isawaitable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from oarlock.errors import OarlockError
 from oarlock.node.node import Node
 from oarlock.state_machine import Position, StateMachine
 from oarlock.testing.simulation.applied import Divergence, unobserved
@@ -41,7 +45,7 @@ class Program(msgspec.Struct, frozen=True):
     machine: Callable[[], StateMachine]
     use: Use
     state: Callable[[Any], object] | None = None
-    invariant: Callable[[Any], None] | None = None
+    invariant: Callable[[Any], bool | None] | None = None
 
 
 class Told:
@@ -132,7 +136,7 @@ class _Checked:
         self,
         machine: Any,
         state: Callable[[Any], object],
-        invariant: Callable[[Any], None] | None,
+        invariant: Callable[[Any], bool | None] | None,
         raised: Callable[[Exception], None],
     ) -> None:
         self.machine = machine
@@ -142,7 +146,9 @@ class _Checked:
         self._queried = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.machine, name)  # next_due_ms, if it has one
+        attribute = getattr(self.machine, name)  # it has only what the machine has: a node goes by that
+        checked: dict[str, Callable[..., Any]] = {"snapshot": self._snapshot, "restore": self._restore}
+        return partial(checked[name], attribute) if name in checked else attribute
 
     def apply(self, commands: Sequence[Command], at: Position) -> Sequence[Any]:
         try:
@@ -151,15 +157,23 @@ class _Checked:
             self._raised(error)
             raise MachineAtFault(f"apply raised {error!r:.200} at index {at.index}, given {commands!r:.200}") from error
         self._check_count("apply", results, "results", len(commands), "commands")
-        if self._invariant is not None:
-            try:
-                self._invariant(self.machine)
-            except Exception as error:
-                self._raised(error)
-                raise MachineAtFault(
-                    f"the invariant does not hold after {commands!r:.200} at index {at.index}: {said(error)}"
-                ) from error
+        try:
+            self._require_invariant()
+        except Exception as error:
+            self._raised(error)
+            raise MachineAtFault(
+                f"the invariant does not hold after {commands!r:.200} at index {at.index}: {said(error)}"
+            ) from error
         return [_copy(result) for result in results]
+
+    def _require_invariant(self) -> None:
+        if self._invariant is None:
+            return
+        holds = self._invariant(self.machine)
+        if holds is False:
+            raise AssertionError("it returned False")
+        if holds is not None and holds is not True:  # a coroutine, a list of what is wrong: nobody would look at it
+            raise TypeError(f"an invariant raises AssertionError or returns a bool; this one returned {holds!r:.80}")
 
     def query(self, queries: Sequence[Any], at: Position) -> Sequence[Any]:
         self._queried += 1
@@ -174,6 +188,44 @@ class _Checked:
         if checks and self._state(self.machine) != before:
             raise MachineAtFault(f"query changed the state, given {queries!r:.200}: other replicas do not hear of that")
         return [_copy(answer) for answer in answers]
+
+    def _snapshot(self, snapshot: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
+        with self._at_fault("snapshot raised"):
+            pieces = snapshot()
+        if isinstance(pieces, bytes | str) or not isinstance(pieces, Iterable):
+            raise MachineAtFault(f"snapshot returned {pieces!r:.80}, which is not pieces of bytes, one after another")
+        return self._pieces(pieces)
+
+    def _pieces(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        following = iter(pieces)
+        while True:
+            with self._at_fault("snapshot raised, when it was asked for a piece,"):
+                piece = next(following, None)
+            if piece is None:
+                return
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise MachineAtFault(f"snapshot gave {piece!r:.80} as a piece, which is not bytes")
+            yield piece
+
+    async def _restore(
+        self, restore: Callable[[AsyncIterator[bytes]], Awaitable[None]], pieces: AsyncIterator[bytes]
+    ) -> None:
+        restoring = restore(pieces)
+        if not isawaitable(restoring):
+            raise MachineAtFault("restore cannot be awaited: it begins with `async def restore(self, pieces)`")
+        with self._at_fault("restore raised", but=(OSError, OarlockError)):  # they come from reading the pieces
+            await restoring
+
+    @contextmanager
+    def _at_fault(self, what: str, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """What is raised within is the machine's fault, with some exceptions."""
+        try:
+            yield
+        except but:
+            raise
+        except Exception as error:
+            self._raised(error)
+            raise MachineAtFault(f"{what} {error!r:.200}") from error
 
     def _check_count(self, method: str, results: Any, what: str, count: int, of_what: str) -> None:
         if not isinstance(results, Sequence):

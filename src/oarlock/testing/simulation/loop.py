@@ -300,6 +300,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         pass  # it stays on the agenda, and does nothing when its time comes
 
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        raise NotImplementedError(
+            "a simulated process has no threads: what they do in which order no seed could decide (asyncio.to_thread)"
+        )
+
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if self._over:
             return

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -18,10 +19,13 @@ from oarlock.state_machine import StateMachine
 from oarlock.testing.simulation.contents import difference
 from oarlock.testing.simulation.faults import PROFILES
 from oarlock.testing.simulation.library import Library, Outcome, Program
+from oarlock.testing.simulation.operators import MOST_HOSTS
 from oarlock.testing.simulation.run import LEAST_CALLS_A_SECOND, Plan, Verdict, run
 from oarlock.testing.simulation.session import Use
 from oarlock.testing.simulation.shrink import shrunk
 
+LEAST_SECONDS = 1.0
+"""Of a run: the cluster has formed by then, and somebody was answered."""
 STORY_LINES = 12
 """The end of the story that a failure tells."""
 
@@ -45,7 +49,7 @@ def simulate(
     seconds: float = 10.0,
     clients: int = 4,
     state: Callable[[Any], object] | None = None,
-    invariant: Callable[[Any], None] | None = None,
+    invariant: Callable[[Any], bool | None] | None = None,
     another_hash_seed: bool = True,
 ) -> list[Verdict]:
     """Replicate ``machine()`` in a simulated world of faults, let clients ``use`` it, and judge what became of it.
@@ -53,17 +57,17 @@ def simulate(
     ``use(session, random)`` is what a client does again and again; whatever it decides it must draw from ``random``.
     ``profile`` names a mix of faults (:data:`~oarlock.testing.simulation.faults.PROFILES`), ``seconds`` are virtual.
     ``state`` gives what must be equal on replicas that applied the same, by default all that the machine holds;
-    ``invariant`` is called with a machine after each ``apply``, and raises AssertionError where it is broken.
+    ``invariant`` is called with a machine after each ``apply``, and raises AssertionError or returns False where it is
+    broken.
     ``another_hash_seed``: carry out the first run once more in a process in which strings hash differently, which finds
     what depends on the order of a set. Then ``machine`` and ``use`` must stand at the top of a module.
 
     :raises SimulationFailed: with the seed, and the fewest faults with which it still fails; its cause is what the
         machine, the invariant or ``use`` raised, if anything.
-    :raises ValueError: there is no such profile, or nothing to carry out.
+    :raises ValueError: there is no such profile, a number makes no sense, or there is nothing to carry out.
     """
     __tracebackhide__ = True  # pytest shows what went wrong, not how that was noticed
-    if profile not in PROFILES:
-        raise ValueError(f"there is no profile {profile!r}: it is one of {', '.join(PROFILES)}")
+    _require_sense(profile, replicas, seconds, clients)
     program = Program(machine, use, state, invariant)
     machine()  # whatever it raises is best seen as it is
     verdicts: list[Verdict] = []
@@ -91,6 +95,17 @@ def simulate(
             verdicts[0],
         )
     return verdicts
+
+
+def _require_sense(profile: str, replicas: int, seconds: float, clients: int) -> None:
+    if profile not in PROFILES:
+        raise ValueError(f"there is no profile {profile!r}: it is one of {', '.join(PROFILES)}")
+    if not 1 <= replicas <= MOST_HOSTS:
+        raise ValueError(f"{replicas} replicas: a cluster has from 1 to {MOST_HOSTS}")
+    if not (isfinite(seconds) and seconds >= LEAST_SECONDS):
+        raise ValueError(f"{seconds:g} seconds: a run ends, and takes at least {LEAST_SECONDS:g}")
+    if clients < 1:
+        raise ValueError(f"{clients} clients: without any, nothing happens")
 
 
 def _failure(
