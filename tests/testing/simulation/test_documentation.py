@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from oarlock.testing.simulation.faults import KINDS, PROFILES
+from oarlock.testing.simulation.subject import DEADLINE_S
 
-PAGE = (Path(__file__).parents[3] / "docs" / "testing.md").read_text()
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "testing.md").read_text()
 
 
 def section(title: str) -> str:
@@ -23,6 +25,11 @@ def test_the_table_of_faults_has_each_kind_in_its_order() -> None:
 
 def test_the_table_of_profiles_has_each() -> None:
     assert re.findall(r"^\| `(\w+)` \|", section("Profiles"), re.MULTILINE) == list(PROFILES)
+
+
+def test_the_deadline_is_the_one_that_users_are_promised() -> None:
+    assert "Every request is answered: within five seconds," in (ROOT / "README.md").read_text()
+    assert DEADLINE_S == 5
 
 
 def test_the_example_of_a_machine_of_one_s_own_runs() -> None:
