@@ -92,6 +92,42 @@ def test_a_failure_is_in_its_object_too(capsys: pytest.CaptureFixture[str]) -> N
     assert one["violations"] == ["a planted violation"]
 
 
+@pytest.mark.usefixtures("wrong")
+def test_only_objects_are_on_standard_output_also_when_a_failure_is_shrunk(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", *QUICK, "--seed", "3", "--json", "--shrink"]) == 1
+    streams = capsys.readouterr()
+    assert len(fields(streams.out)) == 1
+    assert "It takes 1 of " in streams.err
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run of the profile ``calm`` breaks off, after a while."""
+
+    def fault(cluster: Cluster, random: Random) -> Callable[[], None]:
+        raise LookupError("nobody foresaw this")
+
+    monkeypatch.setitem(KINDS, "planted", fault)
+    monkeypatch.setitem(PROFILES, "calm", Profile({"planted": 200.0, "jump of the time of day": 100.0}))
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_run_that_breaks_off_is_told_up_to_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "--minutes", "0.05", "--profile", "calm", "--seed", "3", "--trace"]) == 1
+    out = capsys.readouterr().out
+    assert "leads term 1" in out
+    assert "the run broke off in fault" in out
+    assert "LookupError('nobody foresaw this')" in out
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_run_that_breaks_off_can_be_shrunk(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", *QUICK, "--seed", "3", "--shrink"]) == 1
+    out = capsys.readouterr().out
+    assert "It takes 1 of " in out
+    assert "the run broke off in fault" in out
+
+
 def test_a_run_that_proves_nothing_is_exit_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +154,9 @@ def test_a_trace_tells_the_run_as_a_story(capsys: pytest.CaptureFixture[str]) ->
     [
         (("--trace",), "--trace tells one run: say which with --seed."),
         (("--seeds", "9..3"), "'9..3' goes from no number to a greater one."),
+        (("--seeds", "-3..5"), "'-3..5' begins below 0."),
+        (("--seed", "-3"), "-3 is not in the range x>=0."),
+        (("--seed", "3", "--seeds", "3..5"), "--seed is one run, --seeds are many: give one of them."),
         (("--seeds", "many"), "'many' is not FIRST..LAST."),
         (("--replicas", "0..3"), "--replicas: from 1 to 9."),
         (("--replicas", "3..12"), "--replicas: from 1 to 9."),

@@ -53,6 +53,8 @@ def span(text: str) -> tuple[int, int]:
         span = (int(first), int(last if dots else first))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not FIRST..LAST.") from None
-    if not 0 <= span[0] <= span[1]:
+    if span[0] < 0:
+        raise click.BadParameter(f"{text!r} begins below 0.")
+    if span[0] > span[1]:
         raise click.BadParameter(f"{text!r} goes from no number to a greater one.")
     return span

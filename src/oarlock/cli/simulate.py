@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from oarlock.testing.simulation.run import Plan, Verdict
 
 EXIT_FAILED = 1
+DEFAULT_SEEDS = (0, 99)
 PROFILES = ("calm", "network", "process", "storage", "clocks", "members", "mixed")
 
 
 @click.command(short_help="Run simulated clusters under faults, and judge them.")
-@click.option(
-    "--seeds", type=parameters.span, metavar="FIRST..LAST", default="0..99", show_default=True, help="Which runs."
-)
-@click.option("--seed", type=int, help="This run only.")
+@click.option("--seeds", type=parameters.span, metavar="FIRST..LAST", help="Which runs.  [default: 0..99]")
+@click.option("--seed", type=click.IntRange(min=0), help="This run only.")
 @click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True, help="At a time.")
 @click.option(
     "--replicas", type=parameters.span, metavar="N or N..M", default="3..5", show_default=True, help="Of each cluster."
@@ -37,7 +36,7 @@ PROFILES = ("calm", "network", "process", "storage", "clocks", "members", "mixed
 @click.option("--shrink", is_flag=True, help="Of the first run that fails: find the fewest faults that it takes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each run, on standard output.")
 def simulate(
-    seeds: tuple[int, int],
+    seeds: tuple[int, int] | None,
     seed: int | None,
     jobs: int,
     replicas: tuple[int, int],
@@ -62,13 +61,15 @@ def simulate(
     """
     from oarlock.testing.simulation.campaign import Totals, WorkerDied, carry_out, plan_of
 
+    if seed is not None and seeds is not None:
+        raise click.UsageError("--seed is one run, --seeds are many: give one of them.")
     if trace and seed is None:
         raise click.UsageError("--trace tells one run: say which with --seed.")
     if replicas[0] < 1 or replicas[1] > 9:
         raise click.UsageError("--replicas: from 1 to 9.")
     if not math.isfinite(minutes):
         raise click.UsageError("--minutes: a run must end.")
-    first, last = (seed, seed) if seed is not None else seeds
+    first, last = (seed, seed) if seed is not None else seeds or DEFAULT_SEEDS
     plans = [plan_of(number, profile, replicas, minutes * 60) for number in range(first, last + 1)]
     totals = Totals()
     if trace:
@@ -91,18 +92,19 @@ def simulate(
     if not as_json:
         _summary(totals)
     if totals.first_failure is not None and shrink:
-        _shrink(plans[totals.first_failure.seed - first], totals.first_failure)
+        _shrink(plans[totals.first_failure.seed - first], totals.first_failure, as_json)
     return EXIT_FAILED if totals.failed or totals.vacuous else 0
 
 
 def _tell(plan: Plan, totals: Totals, as_json: bool) -> None:
-    from oarlock.testing.simulation.run import planned_faults, run
+    from oarlock.testing.simulation.campaign import carried_out
+    from oarlock.testing.simulation.run import planned_faults
 
     out = sys.stderr if as_json else sys.stdout
     print(f"seed {plan.seed}: profile {plan.profile}, {plan.replicas} replicas, {plan.seconds:g} s; faults:", file=out)
     for fault in planned_faults(plan):
         print(f"  {fault}", file=out)
-    verdict = run(plan, keep_story=True)
+    verdict = carried_out(plan, keep_story=True)
     for line in verdict.story:
         print(line, file=out)
     totals.add(verdict)
@@ -133,17 +135,18 @@ def _summary(totals: Totals) -> None:
         )
 
 
-def _shrink(plan: Plan, verdict: Verdict) -> None:
-    from oarlock.testing.simulation.run import run
+def _shrink(plan: Plan, verdict: Verdict, as_json: bool) -> None:
+    from oarlock.testing.simulation.campaign import carried_out
     from oarlock.testing.simulation.shrink import shrunk
 
     if not verdict.violations:
         return
     fewest = shrunk(
-        plan, verdict, tell=lambda tries, left: click.echo(f"\r{tries} tries, {left} faults", sys.stderr, False)
+        plan, verdict, carried_out, lambda tries, left: click.echo(f"\r{tries} tries, {left} faults", sys.stderr, False)
     )
     click.echo("", sys.stderr)
-    last = run(fewest)
-    click.echo(f"It takes {len(last.schedule)} of {len(verdict.schedule)} faults: {last.violations[0]}")
+    last = carried_out(fewest)
+    out = sys.stderr if as_json else sys.stdout  # where objects are expected, there is nothing else
+    print(f"It takes {len(last.schedule)} of {len(verdict.schedule)} faults: {last.violations[0]}", file=out)
     for fault in last.schedule:
-        click.echo(f"  {fault}")
+        print(f"  {fault}", file=out)

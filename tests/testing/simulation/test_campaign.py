@@ -54,7 +54,7 @@ def test_runs_at_the_same_time_come_in_order_and_as_they_would_alone() -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_breaks_off_has_failed_and_is_named(monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
-    def breaks_off(plan: Plan) -> Verdict:
+    def breaks_off(plan: Plan, **options: object) -> Verdict:
         if plan.seed == 6:
             raise LookupError("nobody foresaw this")
         return run(plan)
@@ -70,7 +70,7 @@ def test_a_run_that_breaks_off_has_failed_and_is_named(monkeypatch: pytest.Monke
 
 
 def test_a_worker_that_dies_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(plan: Plan) -> Verdict:
+    def dies(plan: Plan, **options: object) -> Verdict:
         if plan.seed == 6:
             os.kill(os.getpid(), signal.SIGKILL)
         return verdict(plan.seed)

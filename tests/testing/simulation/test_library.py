@@ -17,6 +17,7 @@ from oarlock import Position
 from oarlock.testing import Session, SimulationFailed, simulate
 from oarlock.testing.simulation.library import Library, Program
 from oarlock.testing.simulation.run import Plan, run
+from oarlock.testing.simulation.trace import Trace
 from oarlock.types import Index
 from tests.testing.simulation import machines
 from tests.testing.simulation.machines import Alarm, Unusual, Words, use_alarm, use_unusual, use_words
@@ -64,7 +65,9 @@ def test_a_machine_that_waits_for_a_time_passes() -> None:
 
 @pytest.mark.parametrize(("machine", "taken"), [(machines.Recorded, True), (machines.CannotRestore, False)])
 def test_snapshots_are_taken_of_a_machine_that_can_take_them_back(machine: Any, taken: bool) -> None:
-    verdict = run(Plan(1, "process", seconds=6, faults=[]), Library(Program(machine, use_words)), keep_story=True)
+    verdict = run(
+        Plan(1, "process", seconds=6, faults=[]), Library(Program(machine, use_words)), trace=Trace(keep=True)
+    )
     assert verdict.ok
     assert any("has a snapshot at" in line for line in verdict.story) == taken
 

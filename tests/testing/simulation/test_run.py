@@ -16,8 +16,9 @@ from oarlock.testing.simulation import faults
 from oarlock.testing.simulation import run as running
 from oarlock.testing.simulation.cluster import Cluster
 from oarlock.testing.simulation.faults import KINDS, PROFILES, Fault
-from oarlock.testing.simulation.run import Plan, planned_faults, run
+from oarlock.testing.simulation.run import Plan, Verdict, planned_faults, run
 from oarlock.testing.simulation.shrink import shrunk
+from oarlock.testing.simulation.trace import Trace
 
 SHORT = Plan(3, "mixed", seconds=4, clients=4)
 
@@ -54,7 +55,7 @@ def test_the_same_plan_gives_the_same_run_to_the_last_byte() -> None:
 
 
 def test_telling_the_story_changes_nothing() -> None:
-    silent, told = run(SHORT), run(SHORT, keep_story=True)
+    silent, told = run(SHORT), run(SHORT, trace=Trace(keep=True))
     assert silent.trace_hash == told.trace_hash
     assert not silent.story
     assert any("leads term" in line for line in told.story)
@@ -213,15 +214,14 @@ def test_of_many_faults_those_that_matter_are_found(monkeypatch: pytest.MonkeyPa
     both = [Fault(1.05, "planted", 3.0, 1), Fault(1.85, "planted", 3.0, 2)]
     plan = Plan(1, seconds=2.5, clients=2, faults=sorted(others + both, key=lambda fault: fault.at_s))
 
-    def fresh(plan: Plan, subject: object = None) -> Any:
+    def fresh(plan: Plan) -> Verdict:
         begun.clear()
         return run(plan)
 
-    monkeypatch.setattr(running, "run", fresh)
     verdict = fresh(plan)
     assert verdict.violations == ["both were there"]
     told: list[tuple[int, int]] = []
-    assert shrunk(plan, verdict, tell=lambda tries, left: told.append((tries, left))).faults == both
+    assert shrunk(plan, verdict, fresh, tell=lambda tries, left: told.append((tries, left))).faults == both
     assert told[-1][1] == 2
     assert len(told) < 40
 
@@ -231,11 +231,5 @@ def test_what_is_wrong_by_itself_needs_no_fault() -> None:
     many = [Fault(0.1 * number, "kill", 0.1, number) for number in range(8)]
     verdict = msgspec.structs.replace(run(plan), violations=["something"], schedule=many)
     tries: list[int] = []
-
-    def always(plan: Plan, subject: object = None) -> Any:
-        return verdict
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "run", always)
-        assert shrunk(plan, verdict, tell=lambda count, left: tries.append(count)).faults == []
+    assert shrunk(plan, verdict, lambda fewer: verdict, lambda count, left: tries.append(count)).faults == []
     assert tries == [1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from oarlock.testing.simulation.faults import PROFILES
 from oarlock.testing.simulation.run import Plan, Verdict, planned_faults, run
+from oarlock.testing.simulation.trace import Trace
 
 if TYPE_CHECKING:
     from multiprocessing.pool import IMapIterator
@@ -43,10 +44,11 @@ def carry_out(plans: Iterable[Plan], jobs: int) -> Iterator[Verdict]:
             yield _verdict(verdicts, plan, workers)
 
 
-def carried_out(plan: Plan) -> Verdict:
+def carried_out(plan: Plan, *, keep_story: bool = False) -> Verdict:
     """The verdict of a run. One that broke off has failed like any other, so that its seed is known."""
+    trace = Trace(keep_story)
     try:
-        return run(plan)
+        return run(plan, trace=trace)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         why = f"the run broke off in {last.name}, line {last.lineno} of {last.filename}: {error!r}"
@@ -54,6 +56,7 @@ def carried_out(plan: Plan) -> Verdict:
             plan.seed, plan.profile, plan.replicas, ok=False, violations=[why], vacuous="", trace_hash="",
             operations=0, unknown=0, refused=0, reads_verified=0, elections=0, faults={}, virtual_seconds=0.0,
             cpu_seconds=0.0, schedule=planned_faults(plan) if plan.faults is None else list(plan.faults),
+            story=trace.lines or [],
         )  # fmt: skip
 
 

@@ -76,11 +76,11 @@ def planned_faults(plan: Plan) -> list[Fault]:
     return faults.schedule(PROFILES[plan.profile], Random(f"faults {plan.seed}"), plan.seconds)
 
 
-def run(plan: Plan, subject: Subject | None = None, *, keep_story: bool = False) -> Verdict:
+def run(plan: Plan, subject: Subject | None = None, *, trace: Trace | None = None) -> Verdict:
     """Carry out one run, of the key-value store if nothing else is given. The same plan gives the same verdict and the
-    same trace hash, in any process."""
+    same trace hash, in any process. ``trace`` is a fresh one, to be kept even should the run break off."""
     began = time.process_time()  # only reported
-    trace = Trace(keep_story)
+    trace = trace or Trace()
     cluster = Cluster(subject or _key_value_store(), plan.replicas, Random(plan.seed), trace)
     schedule = planned_faults(plan) if plan.faults is None else list(plan.faults)
     try:

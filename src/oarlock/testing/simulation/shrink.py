@@ -11,25 +11,22 @@ from oarlock.testing.simulation.faults import Fault
 
 if TYPE_CHECKING:
     from oarlock.testing.simulation.run import Plan, Verdict
-    from oarlock.testing.simulation.subject import Subject
 
 MOST_TRIES = 120
 
 
 def shrunk(
-    plan: Plan, verdict: Verdict, subject: Subject | None = None, tell: Callable[[int, int], None] | None = None
+    plan: Plan, verdict: Verdict, carry_out: Callable[[Plan], Verdict], tell: Callable[[int, int], None] | None = None
 ) -> Plan:
     """The plan with as few faults as it takes to violate something: parts of the schedule are left out, the larger
     first, while what remains still fails. ``tell`` hears the number of tries and of faults left."""
-    from oarlock.testing.simulation.run import run
-
     faults = list(verdict.schedule)
     tries = 0
 
     def fails(some: list[Fault]) -> bool:
         nonlocal tries
         tries += 1
-        failed = bool(run(msgspec.structs.replace(plan, faults=some), subject).violations)
+        failed = bool(carry_out(msgspec.structs.replace(plan, faults=some)).violations)
         if tell is not None:
             tell(tries, len(some) if failed else len(faults))
         return failed

@@ -23,6 +23,7 @@ from oarlock.testing.simulation.operators import MOST_HOSTS
 from oarlock.testing.simulation.run import LEAST_CALLS_A_SECOND, Plan, Verdict, run
 from oarlock.testing.simulation.session import Use
 from oarlock.testing.simulation.shrink import shrunk
+from oarlock.testing.simulation.trace import Trace
 
 LEAST_SECONDS = 1.0
 """Of a run: the cluster has formed by then, and somebody was answered."""
@@ -112,9 +113,9 @@ def _failure(
     plan: Plan, verdict: Verdict, subject: Library, program: Program
 ) -> tuple[SimulationFailed, Exception | None]:
     """What to raise, and from what."""
-    fewest = shrunk(plan, verdict, subject)
+    fewest = shrunk(plan, verdict, lambda fewer: run(fewer, subject))
     again = Library(program)
-    last = run(fewest, again, keep_story=True)
+    last = run(fewest, again, trace=Trace(keep=True))
     if not last.violations:
         return SimulationFailed(
             f"seed {plan.seed}: {verdict.violations[0]}\n"
