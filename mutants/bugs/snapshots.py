@@ -19,7 +19,7 @@ BUGS = (
     Bug(
         name="own-writes-forgotten-in-a-restore",
         rule="A snapshot that replaces the state decides the writes that were under way here.",
-        edits=(Edit("node.applier", "        self._writes.restored(origins, term)\n", ""),),
+        edits=(Edit("node.applier", "        self._writes.restored(origins, point.term)\n", ""),),
         tries=("network", "members"),
         tests=("tests/node/test_snapshots.py",),
     ),
