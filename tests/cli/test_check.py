@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from oarlock.cli.command import run
 from tests.cli.conftest import oarlock
 from tests.testing.recorded import DIRECTORY, recorded
 
@@ -58,6 +59,53 @@ def test_a_page_that_cannot_be_written_does_not_hide_the_verdict(bad: str, tmp_p
     assert "cannot be written" in result.stderr
 
 
+@pytest.mark.parametrize("budget", [1, 1_000])
+def test_a_page_of_an_earlier_run_does_not_stay_next_to_another_verdict(
+    good: str, bad: str, tmp_path: Path, budget: int
+) -> None:
+    page = tmp_path / "page.html"
+    assert oarlock("check", bad, "--model", "register", "--html", str(page)).returncode == 1
+    result = oarlock("check", good, "--model", "register", "--html", str(page), "--budget", str(budget))
+    assert (result.returncode, result.stderr) == (0 if budget > 1 else 3, "")
+    assert not page.exists()
+
+
+def test_a_history_in_which_nothing_completed_is_said_to_judge_nothing(tmp_path: Path) -> None:
+    (tmp_path / "open.jsonl").write_text(lines(GOOD[:1]))
+    result = oarlock("check", str(tmp_path / "open.jsonl"), "--model", "register")
+    assert result.returncode == 0
+    assert "nothing was judged" in result.stdout
+
+
+def test_a_key_is_shown_in_json_as_it_was(tmp_path: Path) -> None:
+    key = {"a": [True]}
+    (tmp_path / "bad.jsonl").write_text(lines([{**event, "key": key} for event in BAD]))
+    result = oarlock("check", str(tmp_path / "bad.jsonl"), "--model", "register", "--json")
+    assert (result.returncode, json.loads(result.stdout)["key"]) == (1, key)
+
+
+@pytest.mark.parametrize(
+    ("error", "saying"),
+    [
+        (MemoryError(), "oarlock check: there is not enough memory to judge this history; nothing is decided.\n"),
+        (OSError(5, "Input/output error"), "oarlock check: Input/output error; nothing is decided.\n"),
+        (ZeroDivisionError("odd"), "oarlock check: this is a bug in the check itself; nothing is decided.\n"),
+    ],
+)
+def test_a_check_that_fails_is_no_verdict(
+    error: Exception, saying: str, good: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("oarlock.cli.check.check", fail)
+    assert run(["check", good, "--model", "register"]) == 70
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.endswith(saying)
+    assert ("Traceback" in told.err) is isinstance(error, ZeroDivisionError)
+
+
 def test_an_exhausted_budget_is_no_pass(good: str) -> None:
     result = oarlock("check", good, "--model", "register", "--budget", "1")
     assert result.returncode == 3
@@ -80,6 +128,7 @@ def test_standard_input_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "saying"),
     [
+        ("", "history.jsonl, there is nothing in it."),
         ("nonsense\n", "line 1: "),
         (lines(GOOD) + '{"process": 1, "type": "done", "f": "read"}\n', "line 5: "),
         (lines(GOOD[1:]), "line 1: process 0 has invoked nothing"),
@@ -111,6 +160,7 @@ def test_help_shows_an_example_and_the_exit_statuses() -> None:
     assert result.returncode == 0
     assert "oarlock check history.jsonl --model kv" in result.stdout
     assert "3 undecided" in result.stdout
+    assert "70 the check itself failed" in " ".join(result.stdout.split())
 
 
 @pytest.mark.skipif(not DIRECTORY, reason="set OARLOCK_HISTORIES to a directory of recorded histories")

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oarlock.testing.history import DEEPEST, BadHistory, read_history, write_history
+from oarlock.testing.history import BadHistory, read_history, write_history
 from oarlock.testing.models import MODELS
 from oarlock.testing.operation import NEVER, Operation, describe
+from oarlock.testing.values import DEEPEST, Object
 
 
 def event(process: int | str, type: str, f: str, value: Any = None, key: Any = None) -> bytes:
@@ -43,9 +44,9 @@ def test_a_remark_of_a_process_that_does_nothing_is_ignored() -> None:
     assert operations(event("nemesis", "info", "partition")) == []
 
 
-def test_lists_become_tuples_and_objects_too() -> None:
+def test_lists_become_tuples_and_objects_something_of_their_own() -> None:
     (cas,) = operations(event(1, "invoke", "cas", [[1], {"b": 2, "a": [3]}]))
-    assert cas.argument == ((1,), (("a", (3,)), ("b", 2)))
+    assert cas.argument == ((1,), Object((("a", (3,)), ("b", 2))))
     assert hash(cas.argument)
 
 
@@ -64,13 +65,47 @@ def test_lists_become_tuples_and_objects_too() -> None:
         ([event(1, "invoke", "read"), event(1, "ok", "write")], "line 2: process 1 completes 'write', but invoked"),
         ([event(1, "invoke", "pop")], "line 1: the model kv has no 'pop', only read, get"),
         ([event(1, "invoke", "cas", 5)], "line 1: cas takes a list of two, \\[old, new\\], not 5"),
-        ([event(1, "invoke", "add", "x")], "line 1: what is added is a number, not 'x'"),
+        ([event(1, "invoke", "add", "x")], "line 1: what is added is an integer, not 'x'"),
         ([event(1, "invoke", "append", 3)], "line 1: append takes a string, not 3"),
+        ([event(1, "invoke", "add", 1.0)], "line 1: what is added is an integer, not 1.0"),
+        ([event(1, "invoke", "increment", True)], "line 1: what is added is an integer, not true"),
+        ([event(1, "invoke", "read", key=1), event(1, "ok", "read", key=True)], "line 2: .* of true, but invoked .* 1"),
+        ([event(1, "invoke", "read", key="a"), event(1, "info", "read", key="b")], "line 2: .* of 'b', but invoked"),
+        ([event(1, "invoke", "delete"), event(1, "ok", "delete", "")], "line 2: what it returns is true or false"),
+        ([event(1, "invoke", "delete"), event(1, "ok", "delete", [])], "line 2: what it returns is true or false"),
+        ([event(1, "invoke", "cas", [1, 2]), event(1, "ok", "cas", [])], "line 2: what it returns is true or false"),
+        ([], "there is nothing in it"),
+        ([b"\n", b"  "], "there is nothing in it"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_line(events: list[bytes], saying: str) -> None:
     with pytest.raises(BadHistory, match=saying):
         operations(*events)
+
+
+def test_a_queue_takes_no_null_which_is_what_it_answers_when_it_is_empty() -> None:
+    with pytest.raises(BadHistory, match="line 1: what is enqueued is a value that no empty queue returns, not nil"):
+        operations(event(1, "invoke", "enqueue"), model="queue")
+
+
+def test_what_came_of_it_may_name_the_key_again() -> None:
+    (again,) = operations(event(1, "invoke", "read", key={"a": 1}), event(1, "ok", "read", 1, {"a": 1}))
+    assert again.key == Object((("a", 1),))
+
+
+@pytest.mark.parametrize(
+    ("model", "function", "argument", "result"),
+    [
+        ("cas-register", "cas", [1, 2], False),
+        ("kv", "delete", None, True),
+        ("set", "add", True, True),
+        ("set", "contains", 1, False),
+        ("lock", "acquire", None, False),
+    ],
+)
+def test_a_result_that_says_yes_or_no_is_pythons(model: str, function: str, argument: Any, result: bool) -> None:
+    (told,) = operations(event(1, "invoke", function, argument), event(1, "ok", function, result), model=model)
+    assert told.result is result
 
 
 def test_bytes_are_written_as_text_and_an_unknown_outcome_before_the_next_call() -> None:
@@ -109,7 +144,9 @@ def test_a_process_may_begin_in_the_moment_in_which_it_ended() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 5), st.booleans()), max_size=12))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 5), st.booleans()), min_size=1, max_size=12)
+)
 def test_what_is_written_is_read_back(calls: list[tuple[int, int, int, bool]]) -> None:
     clock = dict.fromkeys(range(4), 0)
     history = []

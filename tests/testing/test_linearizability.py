@@ -74,6 +74,30 @@ def test_the_same_operations_may_leave_another_state_in_another_order() -> None:
         assert verdict(*enqueued, *dequeued, model="queue") == "linearizable"
 
 
+@pytest.mark.parametrize("operations", [[], [write(1, 0)], [read(1, 0), write(2, 1)]])
+def test_what_judges_nothing_says_so(operations: list[Operation]) -> None:
+    found = check(operations, MODELS["register"])
+    assert found.outcome == "linearizable"
+    assert found.sentence == "Linearizable, but nothing was judged: no operation has a known outcome."
+
+
+@pytest.mark.parametrize("told", [(True, 1), (1, True)])
+def test_results_that_are_equal_but_of_another_kind_are_not_alike(told: tuple[object, object]) -> None:
+    """A number that an append returns is the length, and anything else says nothing."""
+    appended = [Operation("k", "append", "1", result, at, 10 + at, at) for at, result in enumerate(told)]
+    assert verdict(*appended, Operation("k", "read", None, "11", 20, 21), model="append") == "linearizable"
+
+
+def test_a_lock_that_is_refused_was_held() -> None:
+    acquired = Operation("k", "acquire", None, True, 0, 1, 1)
+    refused = Operation("k", "acquire", None, False, 2, 3, 2)
+    released = Operation("k", "release", None, None, 4, 5, 1)
+    refused_later = Operation("k", "acquire", None, False, 6, 7, 2)
+    assert verdict(acquired, refused, released, model="lock") == "linearizable"
+    assert verdict(acquired, released, refused_later, model="lock") == "illegal"
+    assert verdict(refused, model="lock") == "illegal"
+
+
 def test_the_documented_example() -> None:
     assert doctest.testmod(linearizability).failed == 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from oarlock.testing.linearizability import NEVER, Operation, Verdict, check
 from oarlock.testing.models import MODELS
-from oarlock.testing.report import SHOWN_OPERATIONS, page, reason, write_html
+from oarlock.testing.report import SHOWN_OPERATIONS, page, reason, remove_html, write_html
 
 HOSTILE = "</script><script>alert('x')</script>\"{sentence}&"
 
@@ -117,3 +117,13 @@ def test_only_what_is_illegal_has_a_page(tmp_path: Path) -> None:
     assert not (tmp_path / "page.html").exists()
     write_html(stale(), tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == page(stale())
+
+
+def test_a_page_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    ours, other = tmp_path / "page.html", tmp_path / "other.html"
+    write_html(stale(), ours)
+    other.write_text(page(stale())[1:])
+    for path in (ours, other, tmp_path / "none.html", tmp_path):
+        remove_html(path)
+    assert not ours.exists()
+    assert other.exists()

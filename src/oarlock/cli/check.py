@@ -1,6 +1,7 @@
 """``oarlock check``: is a recorded history linearizable?"""
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +13,14 @@ from oarlock.testing.history import BadHistory, read_history
 from oarlock.testing.linearizability import DEFAULT_BUDGET, Verdict, check
 from oarlock.testing.models import MODELS
 from oarlock.testing.operation import describe
-from oarlock.testing.report import write_html
+from oarlock.testing.report import remove_html, write_html
+from oarlock.testing.values import plain
 
 EXIT_STATUS = {"linearizable": 0, "illegal": 1, "undecided": 3}
 """2, as everywhere, says that the input or the command line makes no sense."""
+
+EXIT_UNJUDGED = 70
+"""The check itself failed. Elsewhere that is 1, which here would be a verdict."""
 
 LONG = 10_000
 """Operations from which on it is worth saying how far it is."""
@@ -28,7 +33,7 @@ LONG = 10_000
     "--html",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="OUT",
-    help="If it is not linearizable, write a page here that shows why.",
+    help="If it is not linearizable, write a page here that shows why; if it is, remove an earlier one.",
 )
 @click.option(
     "--budget",
@@ -56,19 +61,38 @@ def check_history(history: BinaryIO, name: str, html: Path | None, budget: int, 
         oarlock check history.jsonl --model kv --html violation.html
 
     Prints one line. Exit status: 0 linearizable, 1 not linearizable, 2 the input makes no sense, 3 undecided within
-    the budget, which is no pass.
+    the budget, which is no pass, 70 the check itself failed, so that there is no verdict.
     """
+    try:
+        return _judge(history, name, html, budget, as_json)
+    except click.ClickException:
+        raise
+    except MemoryError:
+        click.echo("oarlock check: there is not enough memory to judge this history; nothing is decided.", err=True)
+    except OSError as error:
+        click.echo(f"oarlock check: {error.strerror or error}; nothing is decided.", err=True)
+    except Exception:
+        traceback.print_exc()
+        click.echo("oarlock check: this is a bug in the check itself; nothing is decided.", err=True)
+    return EXIT_UNJUDGED
+
+
+def _judge(history: BinaryIO, name: str, html: Path | None, budget: int, as_json: bool) -> int:
     model = MODELS[name]
     try:
         operations = read_history(history, model)
     except BadHistory as error:
         raise click.UsageError(f"{history.name}, {error}.") from error
     verdict = check(operations, model, budget=budget, progress=_progress(len(operations)))
-    if verdict.outcome == "illegal" and html is not None:
+    if html is not None:
         try:
-            write_html(verdict, html)
+            if verdict.outcome == "illegal":
+                write_html(verdict, html)
+            else:
+                remove_html(html)
         except OSError as error:
-            click.echo(f"oarlock check: the page cannot be written to {html} ({error.strerror}).", err=True)
+            done = "written to" if verdict.outcome == "illegal" else "removed from"
+            click.echo(f"oarlock check: the page cannot be {done} {html} ({error.strerror}).", err=True)
     click.echo(_as_json(verdict) if as_json else verdict.sentence)
     return EXIT_STATUS[verdict.outcome]
 
@@ -92,7 +116,7 @@ def _as_json(verdict: Verdict) -> str:
     about = {
         "outcome": verdict.outcome,
         "model": verdict.model,
-        "key": verdict.key,
+        "key": plain(verdict.key),
         "sentence": verdict.sentence,
         "steps": verdict.steps,
         "operation": verdict.culprit

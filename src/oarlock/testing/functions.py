@@ -30,9 +30,17 @@ class Function:
 
     reads: ClassVar[bool] = False
     """It never changes the state; so if its outcome is unknown it says nothing at all."""
+    decides: ClassVar[bool] = False
+    """Its result says yes or no, if it says anything."""
 
     def refuses(self, argument: Any) -> str | None:
         """Why this argument makes no sense, or None."""
+        return None
+
+    def refuses_result(self, result: Any) -> str | None:
+        """Why it never returns this, or None. It need not know: what it does not refuse may still fit nowhere."""
+        if self.decides and not isinstance(result, bool | int | float | None):
+            return "what it returns is true or false, or 1 or 0, or nothing"
         return None
 
     def run(self, state: State, operation: Operation) -> tuple[Any, State] | None:
@@ -113,7 +121,25 @@ class Swap(Function):
         return (operation.result,) if operation.known else ()
 
 
-class Cas(Function):
+class Trial(Function):
+    """Does something if it may: its result is False (or 0) if not.
+
+    Nothing, and an echo of the argument, are what clients return that report that it might not as a failure.
+    """
+
+    decides = True
+
+    def refuses_result(self, result: Any) -> str | None:
+        return super().refuses_result(result) if not result else None
+
+    def agrees(self, operation: Operation, result: Any) -> bool:
+        return succeeded(operation) is bool(result)
+
+    def is_pure(self, operation: Operation) -> bool:
+        return operation.known and not succeeded(operation)
+
+
+class Cas(Trial):
     """Compares and sets. The argument is (old, new); the result False (or 0) if the state was another than old."""
 
     def refuses(self, argument: Any) -> str | None:
@@ -123,14 +149,8 @@ class Cas(Function):
         old, new = operation.argument
         return (True, new) if state == old else (False, state)
 
-    def agrees(self, operation: Operation, result: Any) -> bool:
-        return _succeeded(operation) is bool(result)
-
-    def is_pure(self, operation: Operation) -> bool:
-        return operation.known and not _succeeded(operation)
-
     def wants(self, operation: Operation) -> State:
-        return operation.argument[0] if operation.known and _succeeded(operation) else UNTOLD
+        return operation.argument[0] if operation.known and succeeded(operation) else UNTOLD
 
     def makes(self, operation: Operation) -> State:
         return operation.argument[1]
@@ -139,19 +159,26 @@ class Cas(Function):
         return (operation.argument[0],)
 
 
-def _succeeded(operation: Operation) -> bool:
-    """Nothing, and an echo of the argument, are what clients return that report a mismatch as a failure."""
+def succeeded(operation: Operation) -> bool:
+    """Whether a client that was told of a trial was told that it did something."""
     return operation.result is None or bool(operation.result)
+
+
+def says_no(operation: Operation) -> bool:
+    """Not merely nothing, or something empty."""
+    return operation.known and bool(operation.result == False)  # noqa: E712 -- 0 says no, too
 
 
 class Delete(Function):
     """Leaves nothing. Its result, if told, is whether there was something."""
 
+    decides = True
+
     def run(self, state: State, operation: Operation) -> tuple[Any, State]:
         return state is not None, None
 
     def is_pure(self, operation: Operation) -> bool:
-        return operation.known and operation.result is not None and not operation.result
+        return says_no(operation)
 
     def wants(self, operation: Operation) -> State:
         return None if self.is_pure(operation) else UNTOLD
@@ -178,19 +205,22 @@ class Append(Function):
         return len(after), after
 
     def agrees(self, operation: Operation, result: Any) -> bool:
-        return not isinstance(operation.result, int) or operation.result == result
+        return not _is_number(operation.result) or bool(operation.result == result)
 
 
 class Add(Function):
     """Adds to a number, 1 if there is no argument. Its result, if told, is the new number."""
 
     def refuses(self, argument: Any) -> str | None:
-        number = argument is None or (isinstance(argument, int | float) and not isinstance(argument, bool))
-        return None if number else "what is added is a number"
+        return None if argument is None or _is_number(argument) else "what is added is a number"
 
     def run(self, state: State, operation: Operation) -> tuple[Any, State] | None:
         after = state + _amount(operation)
         return after, after
+
+    def agrees(self, operation: Operation, result: Any) -> bool:
+        told = operation.result
+        return told is None or (_is_number(told) and bool(told == result))
 
     def wants(self, operation: Operation) -> State:
         return operation.result - _amount(operation) if _is_number_told(operation) else UNTOLD
@@ -203,7 +233,10 @@ class Add(Function):
 
 
 class AddToText(Add):
-    """The same where numbers are kept as decimal text, and what is absent counts as 0."""
+    """The same where numbers are integers, kept as decimal text, and what is absent counts as 0."""
+
+    def refuses(self, argument: Any) -> str | None:
+        return None if argument is None or _is_integer(argument) else "what is added is an integer"
 
     def run(self, state: State, operation: Operation) -> tuple[Any, State] | None:
         if state is not None and not _is_decimal(state):
@@ -227,8 +260,8 @@ class AddToText(Add):
 
 
 def _is_decimal(state: State) -> bool:
-    """Whether it is an integer as Redis writes them: no sign of plus, no leading zeros."""
-    return isinstance(state, str) and re.fullmatch(r"0|-?[1-9][0-9]*", state) is not None
+    """Whether it is an integer as Redis writes them: no sign of plus, no leading zeros, and not for ever."""
+    return isinstance(state, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,999}", state) is not None
 
 
 def _amount(operation: Operation) -> Any:
@@ -236,97 +269,12 @@ def _amount(operation: Operation) -> Any:
 
 
 def _is_number_told(operation: Operation) -> bool:
-    return operation.known and isinstance(operation.result, int) and isinstance(_amount(operation), int)
+    return operation.known and _is_integer(operation.result) and _is_integer(_amount(operation))
 
 
-class SetAdd(Function):
-    """Puts an element in. Its result, if told, is whether it was new."""
-
-    def run(self, state: State, operation: Operation) -> tuple[Any, State]:
-        return operation.argument not in state, state | {operation.argument}
-
-    def is_pure(self, operation: Operation) -> bool:
-        return operation.known and operation.result is not None and not operation.result
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-class SetRemove(SetAdd):
-    """Takes an element out. Its result, if told, is whether it was there."""
-
-    def run(self, state: State, operation: Operation) -> tuple[Any, State]:
-        return operation.argument in state, state - {operation.argument}
-
-
-class Contains(Function):
-    """Whether an element is there."""
-
-    reads = True
-
-    def run(self, state: State, operation: Operation) -> tuple[Any, State]:
-        return operation.argument in state, state
-
-    def agrees(self, operation: Operation, result: Any) -> bool:
-        return bool(operation.result) is bool(result)
-
-
-class Enqueue(Function):
-    """Puts a value at the end. What it returned says nothing."""
-
-    def run(self, state: State, operation: Operation) -> tuple[Any, State]:
-        return None, (*state, operation.argument)
-
-    def agrees(self, operation: Operation, result: Any) -> bool:
-        return True
-
-
-class Dequeue(Function):
-    """Takes the first value and returns it, or nothing if there is none."""
-
-    def run(self, state: State, operation: Operation) -> tuple[Any, State]:
-        return (state[0], state[1:]) if state else (None, state)
-
-    def agrees(self, operation: Operation, result: Any) -> bool:
-        return bool(operation.result == result)
-
-    def is_pure(self, operation: Operation) -> bool:
-        return operation.known and operation.result is None
-
-    def wants(self, operation: Operation) -> State:
-        return () if self.is_pure(operation) else UNTOLD
-
-
-class Acquire(Function):
-    """Takes a lock that nobody holds; while somebody does it cannot happen."""
-
-    def run(self, state: State, operation: Operation) -> tuple[Any, State] | None:
-        return None if state is not None else (None, operation.process)
-
-    def agrees(self, operation: Operation, result: Any) -> bool:
-        return True
-
-    def wants(self, operation: Operation) -> State:
-        return None
-
-    def makes(self, operation: Operation) -> State:
-        return operation.process
-
-    def compares(self, operation: Operation) -> tuple[State, ...]:
-        return (None,)
-
-
-class Release(Function):
-    """Gives a lock back that this process holds."""
-
-    def run(self, state: State, operation: Operation) -> tuple[Any, State] | None:
-        return None if state != operation.process else (None, None)
-
-    def agrees(self, operation: Operation, result: Any) -> bool:
-        return True
-
-    def wants(self, operation: Operation) -> State:
-        return operation.process
-
-    def makes(self, operation: Operation) -> State:
-        return None
-
-    def compares(self, operation: Operation) -> tuple[State, ...]:
-        return (operation.process,)
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -9,8 +9,9 @@
 
 ``type`` is ``invoke``, or what came of it: ``ok``; ``fail``, it did not happen; ``info``, nobody knows, as of what is
 still open at the end. The ``value`` of an invocation is the argument (``cas`` takes ``[old, new]``), that of an ``ok``
-the result. Without a ``key`` all operations are on one object. A process does one thing at a time, but may go on after
-an ``info``. An ``info`` of a process that has invoked nothing is a remark, and ignored.
+the result. Without a ``key`` all operations are on one object; what came of it need not repeat the key. A process does
+one thing at a time, but may go on after an ``info``. An ``info`` of a process that has invoked nothing is a remark, and
+ignored.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,10 +20,8 @@ from typing import Any, Literal
 import msgspec
 
 from oarlock.testing.models import InvalidOperation, Model
-from oarlock.testing.operation import NEVER, Operation
-
-DEEPEST = 100
-"""How far lists and objects may be nested: what follows them down needs a stack."""
+from oarlock.testing.operation import NEVER, Operation, shown
+from oarlock.testing.values import TooDeep, frozen, plain
 
 
 class BadHistory(ValueError):
@@ -44,25 +43,29 @@ _encoder = msgspec.json.Encoder()
 def read_history(lines: Iterable[bytes], model: Model) -> list[Operation]:
     """The operations of a history, in the order of their invocation; times are line numbers.
 
-    What did not happen is left out. Lists become tuples, and objects tuples of their items, so that a state can be
-    looked up.
+    What did not happen is left out. Values are as :func:`~oarlock.testing.values.frozen` has them, except results that
+    say yes or no.
 
-    :raises BadHistory: in words, with the number of the line
+    :raises BadHistory: in words, with the number of the line; also of an empty file
     """
+    empty = True
     open_: dict[int | str, tuple[int, _Event]] = {}
     operations: dict[int, Operation] = {}
     for number, line in enumerate(lines, start=1):
         if line.isspace():
             continue
+        empty = False
         try:
             event = _decoder.decode(line)
             _read_event(event, number, open_, operations, model)
-        except (msgspec.DecodeError, InvalidOperation, BadHistory) as error:
+        except (msgspec.DecodeError, InvalidOperation, BadHistory, TooDeep) as error:
             raise BadHistory(f"line {number}: {error}") from None
         except UnicodeDecodeError:
             raise BadHistory(f"line {number}: it is not UTF-8") from None
         except RecursionError:
             raise BadHistory(f"line {number}: it is nested too deeply") from None
+    if empty:
+        raise BadHistory("there is nothing in it")
     for number, begun in open_.values():
         operations[number] = _operation(begun, None, number, NEVER)
     return [operations[number] for number in sorted(operations)]
@@ -89,28 +92,20 @@ def _read_event(
     invoked, begun = open_.pop(event.process)
     if event.f not in ("", begun.f):
         raise BadHistory(f"process {event.process} completes {event.f!r}, but invoked {begun.f!r} in line {invoked}")
+    if event.key is not None and frozen(event.key) != frozen(begun.key):
+        there, key = shown(frozen(begun.key)), shown(frozen(event.key))
+        raise BadHistory(f"process {event.process} completes {begun.f!r} of {key}, but invoked that of {there}")
     if event.type == "ok":
-        operations[invoked] = _operation(begun, event.value, invoked, number)
+        operations[invoked] = operation = _operation(begun, event.value, invoked, number)
+        if model.function(operation).decides and isinstance(event.value, bool):
+            operations[invoked] = operation = msgspec.structs.replace(operation, result=event.value)
+        model.refuse_result(operation)
     elif event.type == "info":
         operations[invoked] = _operation(begun, None, invoked, NEVER)
 
 
 def _operation(event: _Event, result: Any, invoked: int, completed: float) -> Operation:
-    return Operation(
-        _frozen(event.key), event.f, _frozen(event.value), _frozen(result), invoked, completed, event.process
-    )
-
-
-def _frozen(value: Any, depth: int = 0) -> Any:
-    match value:
-        case list() | dict() if depth == DEEPEST:
-            raise BadHistory("it is nested too deeply")
-        case list():
-            return tuple(_frozen(item, depth + 1) for item in value)
-        case dict():
-            return tuple(sorted((name, _frozen(item, depth + 1)) for name, item in value.items()))
-        case _:
-            return value
+    return Operation(frozen(event.key), event.f, frozen(event.value), frozen(result), invoked, completed, event.process)
 
 
 def write_history(operations: Iterable[Operation]) -> Iterator[bytes]:
@@ -142,25 +137,12 @@ def write_history(operations: Iterable[Operation]) -> Iterator[bytes]:
             else:
                 raise ValueError(f"process {process} does two things at a time: {before} and {operation}")
         open_[process] = operation
-        yield _line(_Event(process, "invoke", operation.function, _plain(operation.key), _plain(operation.argument)))
+        yield _line(_Event(process, "invoke", operation.function, plain(operation.key), plain(operation.argument)))
 
 
 def _ok(operation: Operation) -> bytes:
-    return _line(_Event(operation.process, "ok", operation.function, None, _plain(operation.result)))
+    return _line(_Event(operation.process, "ok", operation.function, None, plain(operation.result)))
 
 
 def _line(event: _Event) -> bytes:
     return _encoder.encode(event) + b"\n"
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it."""
-    match value:
-        case bytes():
-            return value.decode("utf-8", "backslashreplace")
-        case tuple() | list():
-            return list(map(_plain, value))
-        case frozenset() | set():
-            return sorted(map(_plain, value), key=repr)
-        case _:
-            return value

@@ -13,7 +13,7 @@ Objects are independent, so each key is judged by itself (Herlihy and Wing: a hi
 is for each object), the one with the fewest operations first. :mod:`oarlock.testing.search` does the work.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,9 +21,10 @@ import msgspec
 from oarlock.testing.functions import State
 from oarlock.testing.models import ILLEGAL, InvalidOperation, Model
 from oarlock.testing.operation import NEVER, Operation, describe, shown
+from oarlock.testing.remembered import MOST_BYTES, OutOfMemory
 from oarlock.testing.search import OutOfSteps, Steps, linearize
 
-__all__ = ["DEFAULT_BUDGET", "NEVER", "InvalidOperation", "Operation", "Placed", "Verdict", "check"]
+__all__ = ["DEFAULT_BUDGET", "NEVER", "InvalidOperation", "Operation", "Order", "Placed", "Verdict", "check"]
 
 DEFAULT_BUDGET = 5_000_000
 """Steps: enough for a hundred thousand operations of fifty clients, and about a minute where it is all used."""
@@ -39,6 +40,29 @@ class Placed(msgspec.Struct, frozen=True):
     state: State
 
 
+class Order(Collection[Placed]):
+    """Operations in an order, with the states that a single copy passes through.
+
+    These are made anew by whoever looks: all of them at once may be the square of what the history takes.
+    """
+
+    def __init__(self, operations: Sequence[Operation], model: Model) -> None:
+        self._operations = operations
+        self._model = model
+
+    def __iter__(self) -> Iterator[Placed]:
+        state = self._model.initial
+        for operation in self._operations:
+            state = self._model.step(state, _open(self._model.normal(operation)))
+            yield Placed(operation, state)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __contains__(self, placed: object) -> bool:
+        return any(placed == each for each in self)
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """What was found. Only ``linearizable`` is a pass."""
 
@@ -50,7 +74,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """The object that is illegal, or was not decided."""
     operations: Sequence[Operation] = ()
     """All operations on that object."""
-    order: Sequence[Placed] = ()
+    order: Collection[Placed] = ()
     """If illegal, the longest legal beginning: an order of all that had completed before ``culprit`` did."""
     culprit: Operation | None = None
     """If illegal, the operation with whose completion the history ceased to be linearizable, if that was found."""
@@ -74,35 +98,38 @@ def check(
         model.function(operation)
         objects.setdefault(operation.key, []).append(operation)
     total, judged, steps = sum(map(len, objects.values())), 0, 0
-    undecided: list[Any] = []
+    undecided: dict[Any, str] = {}
     for number, key in enumerate(sorted(objects, key=lambda key: len(objects[key])), start=1):
         # An object may use half of what is left, so that a hard one does not keep the others from being judged.
         allowance = Steps(budget - steps if number == len(objects) else (budget - steps + 1) // 2)
         try:
             legal = linearize(list(map(model.normal, objects[key])), model, allowance) is not None
         except OutOfSteps:
-            undecided.append(key)
-            legal = True
+            undecided[key], legal = f"{budget:,} steps", True
+        except OutOfMemory:
+            undecided[key], legal = f"{MOST_BYTES / (1 << 30):.1f} GB of memory", True
         steps += allowance.used
         if not legal:
             return _illegal(key, objects[key], model, steps, budget)
         judged += len(objects[key])
         progress(judged, total)
     if undecided:
-        key = undecided[0]
+        key, bound = next(iter(undecided.items()))
         also = f" (and {len(undecided) - 1} others)" if len(undecided) > 1 else ""
-        sentence = f"Undecided: {_named(key)}{also} is not judged within {budget:,} steps."
+        sentence = f"Undecided: {_named(key)}{also} is not judged within {bound}."
         return Verdict("undecided", sentence, steps, model.name, key, objects[key])
+    if not any(operation.known for one in objects.values() for operation in one):
+        sentence = "Linearizable, but nothing was judged: no operation has a known outcome."
+        return Verdict("linearizable", sentence, steps, model.name)
     sentence = f"Linearizable: {total:,} operations on {len(objects):,} {'object' if len(objects) == 1 else 'objects'}."
     return Verdict("linearizable", sentence, steps, model.name)
 
 
 def _illegal(key: Any, operations: Sequence[Operation], model: Model, steps: int, budget: int) -> Verdict:
     order, culprit = _first_contradiction(operations, model, budget)
-    placed, state = [], model.initial
-    for operation in order:
-        state = model.step(state, _open(model.normal(operation)))
-        placed.append(Placed(operation, state))
+    beginning, state = Order(order, model), model.initial
+    for placed in beginning:
+        state = placed.state
     sentence = f"{_named(key)} is not linearizable: "
     if culprit is None:
         sentence += f"no order of its {len(operations):,} operations explains every result."
@@ -110,7 +137,7 @@ def _illegal(key: Any, operations: Sequence[Operation], model: Model, steps: int
         answer = model.answer(state, culprit)
         then = "it cannot happen" if answer is ILLEGAL else f"a single copy answers {shown(answer)}"
         sentence += f"no order explains {describe(culprit)}; after all before it {then}."
-    return Verdict("illegal", sentence, steps, model.name, key, operations, placed, culprit)
+    return Verdict("illegal", sentence, steps, model.name, key, operations, beginning, culprit)
 
 
 def _first_contradiction(
@@ -132,7 +159,7 @@ def _first_contradiction(
                 illegal = middle
             else:
                 legal, best = middle, order
-    except OutOfSteps:
+    except (OutOfSteps, OutOfMemory):
         return best, None
     return best, operations[completions[illegal - 1]]
 

@@ -7,12 +7,13 @@
 ``counter``               read, add, increment (by 1, or as told); the new number is judged if they return one
 ``set``                   read, contains, add, remove; whether it changed anything is judged if they return that
 ``queue``                 first in, first out: enqueue, dequeue (nothing if it is empty)
-``lock``                  acquire, release, by process
+``lock``                  acquire, release, by process; false says that it was held, or not held by that process
 ``kv``                    a key: read, write, delete, swap, cas, append, add, increment
 ========================  ============================================================================================
 
 ``get`` means read, ``put`` and ``set`` mean write, ``getset`` means swap. Each key of a history is an object of its
 own. The values of a ``kv`` are text, as in Redis: the number 1, the string "1" and the bytes ``b"1"`` are one value.
+Only integers are added to them.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -20,26 +21,9 @@ from typing import Any
 
 import msgspec
 
-from oarlock.testing.functions import (
-    Acquire,
-    Add,
-    AddToText,
-    Append,
-    Cas,
-    Contains,
-    Delete,
-    Dequeue,
-    Enqueue,
-    Function,
-    Read,
-    Release,
-    SetAdd,
-    SetRemove,
-    State,
-    Swap,
-    Write,
-)
-from oarlock.testing.operation import Operation
+from oarlock.testing.containers import Acquire, Contains, Dequeue, Enqueue, Release, SetAdd, SetRemove
+from oarlock.testing.functions import Add, AddToText, Append, Cas, Delete, Function, Read, State, Swap, Write
+from oarlock.testing.operation import Operation, shown
 from oarlock.testing.reach import Changing, Counting, Lengthening, Nowhere, Reach, of_text
 
 
@@ -74,8 +58,13 @@ class Model(msgspec.Struct, frozen=True):
             names = ", ".join(self.functions)
             raise InvalidOperation(f"the model {self.name} has no {operation.function!r}, only {names}") from None
         if reason := function.refuses(operation.argument):
-            raise InvalidOperation(f"{reason}, not {operation.argument!r}")
+            raise InvalidOperation(f"{reason}, not {shown(operation.argument)}")
         return function
+
+    def refuse_result(self, operation: Operation) -> None:
+        """:raises InvalidOperation: its function never returns such a thing"""
+        if reason := self.functions[operation.function].refuses_result(operation.result):
+            raise InvalidOperation(f"{reason}, not {shown(operation.result)}")
 
     def step(self, state: State, operation: Operation) -> State:
         """The state after a normal operation, or ILLEGAL if it cannot happen so in this state."""
@@ -120,7 +109,9 @@ def _with_text(operation: Operation) -> Operation:
 def _with_set(operation: Operation) -> Operation:
     if operation.function != "read" or not isinstance(operation.result, list | tuple | set):
         return operation
-    return msgspec.structs.replace(operation, result=frozenset(operation.result))
+    elements = frozenset(operation.result)
+    # What has an element twice is no set, and stays as it is: it equals none.
+    return msgspec.structs.replace(operation, result=elements) if len(elements) == len(operation.result) else operation
 
 
 _READS = {"read": Read(), "get": Read()}

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from oarlock.testing.values import Object
+
 NEVER = float("inf")
 
 
@@ -44,7 +46,11 @@ def describe(operation: Operation) -> str:
 
 def shown(value: Any, limit: int = 60) -> str:
     """A value as people write it, cut in the middle where it is long: a string that grew differs at its end."""
-    text = _written(value)
+    return cut(_written(value), limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """A text without its middle, if it is longer than the limit."""
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[len(text) - limit // 2 :]}"
 
 
@@ -54,6 +60,8 @@ def _written(value: Any) -> str:
             return "nil"
         case frozenset():
             return "{" + ", ".join(sorted(map(_written, value))) + "}"
+        case Object():
+            return "{" + ", ".join(f"{name!r}: {_written(item)}" for name, item in value.items) + "}"
         case tuple():
             return "[" + ", ".join(map(_written, value)) + "]"
         case _:

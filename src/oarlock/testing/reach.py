@@ -5,7 +5,7 @@ legal history illegal, and a wrong "yes" only costs time: where it is not easily
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from oarlock.testing.functions import State
@@ -49,14 +49,16 @@ class Lengthening(Reach):
         super().__init__(wild)
         self._appended = {operation.argument for operation in wild}
         self._lengths = sorted({len(text) for text in self._appended})
-        self._cuts: dict[State, set[int]] = {}
+        self._cuts: dict[State, bytearray] = {}
 
     def __call__(self, state: State, wanted: State) -> bool:
         if not isinstance(wanted, str | bytes) or not isinstance(state, str | bytes | None):
             return False
         if state is None:
-            return 0 in self._cuts_of(wanted)
-        return wanted[: len(state)] == state and len(state) in self._cuts_of(wanted)
+            return bool(self._cuts_of(wanted)[0])
+        if len(state) > len(wanted) or not self._cuts_of(wanted)[len(state)]:
+            return False
+        return wanted[: len(state)] == state
 
     def targets(self, made: Collection[State], wanted: Collection[State]) -> dict[State, list[State]]:
         found: dict[State, list[State]] = {state: [] for state in made}
@@ -67,22 +69,28 @@ class Lengthening(Reach):
                     found[state].append(one)
         return found
 
-    def _origins(self, wanted: State, lengths: set[int]) -> Iterable[State]:
+    def _origins(self, wanted: State, lengths: set[int]) -> Iterator[State]:
         if not isinstance(wanted, str | bytes):
-            return [wanted]
+            yield wanted
+            return
         cuts = self._cuts_of(wanted)
-        return [*([None] if 0 in cuts else []), *(wanted[:length] for length in lengths if length in cuts)]
+        if cuts[0]:
+            yield None
+        for length in lengths:
+            if length <= len(wanted) and cuts[length]:
+                yield wanted[:length]
 
-    def _cuts_of(self, wanted: Any) -> set[int]:
-        """The lengths of what may have been there, so that appends can have made the rest."""
+    def _cuts_of(self, wanted: Any) -> bytearray:
+        """A 1 at each length of what may have been there, so that appends can have made the rest."""
         cuts = self._cuts.get(wanted)
         if cuts is None:
-            cuts, ends = {len(wanted)}, [len(wanted)]
+            cuts, ends = bytearray(len(wanted) + 1), [len(wanted)]
+            cuts[-1] = 1
             while ends:
                 end = ends.pop()
                 for length in self._lengths:
-                    if (cut := end - length) >= 0 and cut not in cuts and wanted[cut:end] in self._appended:
-                        cuts.add(cut)
+                    if (cut := end - length) >= 0 and not cuts[cut] and wanted[cut:end] in self._appended:
+                        cuts[cut] = 1
                         ends.append(cut)
             self._cuts[wanted] = cuts
         return cuts

@@ -5,15 +5,17 @@ process has a row. The operations of the longest legal beginning bear their numb
 completion it all became impossible is red.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from oarlock.testing.functions import UNTOLD
-from oarlock.testing.linearizability import Operation, Placed, Verdict
+from oarlock.testing.linearizability import Operation, Verdict
 from oarlock.testing.models import MODELS
-from oarlock.testing.operation import describe, shown
+from oarlock.testing.operation import cut, describe, shown
 
+TITLE = "Not linearizable: "
 SHOWN_OPERATIONS = 2_000
 """The operations around the failure that are drawn; of a longer history the rest is left out, and that is said."""
 LISTED = 40
@@ -23,6 +25,8 @@ NARROW_PX, WIDE_PX = 34, 84
 WIDTH_PX = 2_500
 """As far as possible the whole time line is about this wide, or less."""
 ROW_PX = 46
+LONGEST = 200
+"""The characters of a state, at most; in the list and on a bar there is less room."""
 MOST_ROWS = 64
 """With more processes than this they share rows, and each bar names its own."""
 
@@ -36,6 +40,20 @@ def write_html(verdict: Verdict, path: Path) -> None:
     path.write_text(page(verdict), encoding="utf-8")
 
 
+def remove_html(path: Path) -> None:
+    """Remove a page of an earlier history, if that is what is there: next to another verdict it would mislead.
+
+    :raises OSError: it cannot be removed
+    """
+    if not path.is_file():
+        return
+    head = _PAGE.partition("{title}")[0] + TITLE
+    with path.open("rb") as file:
+        is_page = file.read(len(head)) == head.encode()
+    if is_page:
+        path.unlink()
+
+
 def page(verdict: Verdict) -> str:
     """The page as text."""
     if verdict.outcome != "illegal":
@@ -45,13 +63,14 @@ def page(verdict: Verdict) -> str:
     facts = f"{len(verdict.operations):,} operations on this object, judged by the model {verdict.model}."
     if left_out:
         facts += f" {len(window):,} around the failure are drawn; {left_out:,} are left out."
+    places = _places(verdict, window)
     return _PAGE.format(
-        title=escape(f"Not linearizable: {shown(verdict.key)}"),
+        title=escape(f"{TITLE}{shown(verdict.key)}"),
         sentence=escape(verdict.sentence),
         reason=escape(reason(verdict)),
         facts=escape(facts),
-        timeline=_Timeline(verdict, window).html(),
-        order=_order(verdict.order),
+        timeline=_Timeline(verdict, window, places).html(),
+        order=_order(places),
         style=_STYLE,
         script=_SCRIPT,
     )
@@ -66,14 +85,17 @@ def reason(verdict: Verdict) -> str:
     wanted = UNTOLD if model is None else model.function(culprit).wants(model.normal(culprit))
     if model is None or wanted is UNTOLD:
         return "It contradicts the others wherever it may stand."
-    states = [model.initial, *(placed.state for placed in verdict.order)]
-    last = max((i for i, state in enumerate(states) if state == wanted), default=None)
+    last = 0 if model.initial == wanted else None
+    order = []
+    for n, placed in enumerate(verdict.order, start=1):
+        order.append(placed.operation)
+        last = n if placed.state == wanted else last
     if last is None:
         return f"It needs the state {shown(wanted)}, which nothing that was invoked before it completed leads to."
-    since = "at the beginning" if last == 0 else f"after place {last}, {describe(verdict.order[last - 1].operation)}"
-    if last == len(verdict.order):
+    since = "at the beginning" if last == 0 else f"after place {last}, {describe(order[last - 1])}"
+    if last == len(order):
         return f"It needs the state {shown(wanted)}, which it had {since}; what comes after allows no such place."
-    until = verdict.order[last].operation
+    until = order[last]
     late = "" if until.completed >= culprit.invoked else ", which had completed before this one was invoked"
     return (
         f"It needs the state {shown(wanted)}, which the object last had {since}, "
@@ -91,16 +113,34 @@ def _window(verdict: Verdict) -> list[Operation]:
     return operations[max(0, end - SHOWN_OPERATIONS) : end]
 
 
+class _Place(NamedTuple):
+    """A place in the order, with the state after it in words: the states themselves may be too large to be kept."""
+
+    number: int
+    operation: Operation
+    state: str
+
+
+def _places(verdict: Verdict, window: Collection[Operation]) -> list[_Place]:
+    """The places of the operations that are drawn, and the last ones."""
+    drawn, first = set(map(id, window)), len(verdict.order) - SHOWN_OPERATIONS
+    return [
+        _Place(n, placed.operation, shown(placed.state, LONGEST))
+        for n, placed in enumerate(verdict.order, start=1)
+        if n > first or id(placed.operation) in drawn
+    ]
+
+
 class _Timeline:
     """The bars, a row for each process."""
 
-    def __init__(self, verdict: Verdict, window: Sequence[Operation]) -> None:
+    def __init__(self, verdict: Verdict, window: Sequence[Operation], places: Collection[_Place]) -> None:
         self._verdict = verdict
         self._window = window
         moments = {op.invoked for op in window} | {op.completed for op in window if op.known}
         self._columns = {at: column for column, at in enumerate(sorted(moments))}
         self._column_px = max(NARROW_PX, min(WIDE_PX, WIDTH_PX // max(1, len(moments))))
-        self._places = {id(placed.operation): n for n, placed in enumerate(verdict.order, start=1)}
+        self._places = {id(place.operation): place for place in places}
         processes = list(dict.fromkeys(op.process for op in window))
         self._shared = len(processes) > MOST_ROWS
         self._processes = processes if self._shared else sorted(processes, key=lambda p: (isinstance(p, str), p))
@@ -153,7 +193,7 @@ class _Timeline:
         style = f"left:{begin * self._column_px}px;top:{row * ROW_PX}px;width:{width}px"
         return f'<div class="bar {kind}" style="{style}" title="{escape(title)}"><span>{label}</span></div>'
 
-    def _looks(self, operation: Operation, place: int | None) -> tuple[str, str, str]:
+    def _looks(self, operation: Operation, place: _Place | None) -> tuple[str, str, str]:
         """Its class, what stands on it, and what the pointer tells."""
         verdict = self._verdict
         text = describe(operation)
@@ -162,23 +202,22 @@ class _Timeline:
         if operation is verdict.culprit or (verdict.culprit is not None and operation == verdict.culprit):
             return "culprit", f"<b>✗</b> {brief}", f"{text}: it has no place"
         if place is not None:
-            state = shown(verdict.order[place - 1].state, 200)
-            small = f"<small>{escape(shown(verdict.order[place - 1].state, 40))}</small>"
+            small = f"<small>{escape(cut(place.state, 40))}</small>"
             return (
                 f"placed{unknown}",
-                f"<b>{place}</b> {brief}{small}",
-                f"place {place}: {text}; then the state is {state}",
+                f"<b>{place.number}</b> {brief}{small}",
+                f"place {place.number}: {text}; then the state is {place.state}",
             )
         if verdict.culprit is not None and operation.invoked > verdict.culprit.completed:
             return f"later{unknown}", brief, f"{text}: after the failure"
         return f"open{unknown}", brief, f"{text}: under way at the failure, and not needed"
 
 
-def _order(order: Sequence[Placed]) -> str:
+def _order(places: Sequence[_Place]) -> str:
     rows = [
-        f"<tr><td>{n}</td><td>{escape(describe(placed.operation))}</td><td>{escape(shown(placed.state, 120))}</td></tr>"
-        for n, placed in enumerate(order, start=1)
-    ][-SHOWN_OPERATIONS:]
+        f"<tr><td>{n}</td><td>{escape(describe(operation))}</td><td>{escape(cut(state, 120))}</td></tr>"
+        for n, operation, state in places[-SHOWN_OPERATIONS:]
+    ]
     if not rows:
         return "<p>Nothing had completed before.</p>"
     head = "<thead><tr><th>place</th><th>operation</th><th>state after it</th></tr></thead>"

@@ -17,15 +17,17 @@ Most branches are cut before they are entered:
 - A write of unknown outcome is left out if nothing compares the state with its value.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from oarlock.testing.functions import ANYTHING, UNTOLD, State
+from oarlock.testing.functions import UNTOLD, State
 from oarlock.testing.models import ILLEGAL, Model
 from oarlock.testing.operation import Operation
 from oarlock.testing.reach import Nowhere
+from oarlock.testing.remembered import Configuration, Fork, InVain, Path
+from oarlock.testing.survey import is_wild, only_wanted, told_apart, windows
 
 
 class OutOfSteps(Exception):
@@ -56,18 +58,6 @@ class _OtherState:
 _OTHER = _OtherState()
 
 
-class _Configuration(NamedTuple):
-    """Where the search stands: never entered twice, if it is equal."""
-
-    first: int
-    """The first completed operation that is not taken."""
-    beyond: int
-    """Bit i: the operation ``first + i`` is taken."""
-    unknown: int
-    """Bit i: the i-th operation of unknown outcome is taken."""
-    state: State
-
-
 def linearize(operations: Sequence[Operation], model: Model, steps: Steps) -> list[Operation] | None:
     """An order that explains every result, or None if there is none. The operations are normal ones, of one object.
 
@@ -85,10 +75,10 @@ class _Search:
         unknown = [op for op in operations if not op.known and not functions[op.function].reads]
         unknown.sort(key=lambda op: op.invoked)
         everything = completed + unknown
-        self._wild = [op for op in everything if _is_wild(op, model)]
-        self._told_apart = _told_apart(everything, self._wild, model)
-        only_wanted = self._told_apart is not None and _only_wanted(everything, model)
-        if only_wanted:
+        self._wild = [op for op in everything if is_wild(op, model)]
+        self._told_apart = told_apart(everything, self._wild, model)
+        self._only_wanted = self._told_apart is not None and only_wanted(everything, model)
+        if self._only_wanted:
             unknown = [op for op in unknown if self._seen(functions[op.function].makes(op)) is not _OTHER]
             everything = completed + unknown
         self._operations = everything
@@ -101,10 +91,9 @@ class _Search:
             for op, made, wanted in zip(everything, self._makes, self._wants, strict=True)
         ]
         self._alike = self._groups()
-        self._windows = list(_windows(completed))
+        self._windows = list(windows(completed))
         self._unknown_invoked = [op.invoked for op in unknown]
         self._waiting = Counter(self._wants[i] for i in range(self._count) if self._wants[i] is not UNTOLD)
-        self._only_wanted = only_wanted
         self._leads = model.reach(self._wild) if self._wild else Nowhere(())
         targets = self._find_targets()
         self._foresees = targets is not None
@@ -130,7 +119,8 @@ class _Search:
                 what = ("makes", self._makes[i])
             else:
                 told = operation.result if operation.known else UNTOLD
-                what = (operation.function, operation.argument, operation.known, told, operation.process)
+                # True equals 1, but only one of them is a number.
+                what = (operation.function, operation.argument, operation.known, told, type(told), operation.process)
                 if operation.function not in ("acquire", "release"):
                     what = what[:-1]
             groups.append(numbers.setdefault(what, len(numbers)))
@@ -154,26 +144,35 @@ class _Search:
     # The search
 
     def run(self) -> list[Operation] | None:
-        here = self._settle(_Configuration(0, 0, 0, self._seen(self._model.initial)))
-        entered: set[_Configuration] = set()
-        path: list[tuple[_Configuration, int, Iterator[_Configuration]]] = []
+        here = self._settle(Configuration(0, 0, 0, self._seen(self._model.initial)))
+        in_vain, path = InVain(bool(self._wild)), Path(bool(self._wild))
         while here.first < self._count:
-            if here not in entered:
-                entered.add(here)
-                path.append((here, len(self._order), self._next(here)))
+            if here not in in_vain:
+                candidates = self._candidates(here.first, here.beyond, here.unknown)
+                path.push(Fork(here, len(self._order), candidates))
             while True:
-                if not path:
+                if not path.forks:
                     return None
-                _, taken, branches = path[-1]
-                self._undo(taken)
-                branch = next(branches, None)
+                fork = path.forks[-1]
+                self._undo(fork.taken)
+                here = path.come_back(self._after)
+                branch = self._next(fork, here)
                 if branch is not None:
                     here = self._settle(branch)
                     break
+                in_vain.add(here)
                 path.pop()
         return [self._operations[i] for i in self._order]
 
-    def _settle(self, here: _Configuration) -> _Configuration:
+    def _after(self, state: State, begin: int, end: int) -> State:
+        """The state to which these places of the order lead."""
+        for i in self._order[begin:end]:
+            if not self._pure[i]:
+                self._steps.take(1)
+                state = self._seen(self._model.step(state, self._operations[i]))
+        return state
+
+    def _settle(self, here: Configuration) -> Configuration:
         """Take every pure operation that is legal now."""
         first, beyond, unknown, state = here
         progress = True
@@ -188,16 +187,15 @@ class _Search:
                 first, beyond = _normal(first, beyond)
             else:
                 progress = False
-        return _Configuration(first, beyond, unknown, state)
+        return Configuration(first, beyond, unknown, state)
 
-    def _next(self, here: _Configuration) -> Iterator[_Configuration]:
-        """Every configuration that one more operation leads to, but for those that foresight rules out."""
+    def _next(self, fork: Fork, here: Configuration) -> Configuration | None:
+        """The next configuration that one more operation leads to, but for those that foresight rules out."""
         first, beyond, unknown, state = here
-        tried: set[int] = set()
-        for i in self._candidates(here):
-            if self._alike[i] in tried or (self._wants[i] is not UNTOLD and self._wants[i] != state):
+        for i in fork.candidates:
+            if self._alike[i] in fork.tried or (self._wants[i] is not UNTOLD and self._wants[i] != state):
                 continue
-            tried.add(self._alike[i])
+            fork.tried.add(self._alike[i])
             after = self._model.step(state, self._operations[i])
             if after is ILLEGAL:
                 self._steps.take(1)
@@ -208,24 +206,24 @@ class _Search:
             if self._is_hopeless(here, i, after):
                 self._undo(len(self._order) - 1)
                 continue
-            if i < self._count:
-                yield _Configuration(*_normal(first, beyond | 1 << (i - first)), unknown, after)
-            else:
-                yield _Configuration(first, beyond, unknown | 1 << (i - self._count), after)
             if no_choice:
-                return
+                fork.candidates = iter(())
+            if i < self._count:
+                return Configuration(*_normal(first, beyond | 1 << (i - first)), unknown, after)
+            return Configuration(first, beyond, unknown | 1 << (i - self._count), after)
+        return None
 
-    def _candidates(self, here: _Configuration) -> Iterator[int]:
+    def _candidates(self, first: int, beyond: int, unknown: int) -> Iterator[int]:
         """What may come next: all that was invoked before the first operation not taken completed.
 
         Those of unknown outcome come last, since they need not come at all.
         """
-        for i in self._windows[here.first]:
-            if not here.beyond >> (i - here.first) & 1:
+        for i in self._windows[first]:
+            if not beyond >> (i - first) & 1:
                 yield i
-        invoked = bisect_right(self._unknown_invoked, self._operations[here.first].completed)
+        invoked = bisect_right(self._unknown_invoked, self._operations[first].completed)
         for i in range(invoked):
-            if not here.unknown >> i & 1:
+            if not unknown >> i & 1:
                 yield self._count + i
 
     def _is_legal(self, state: State, i: int) -> bool:
@@ -234,7 +232,7 @@ class _Search:
             return bool(wanted == state)
         return self._model.step(state, self._operations[i]) is not ILLEGAL
 
-    def _is_hopeless(self, here: _Configuration, i: int, after: State) -> bool:
+    def _is_hopeless(self, here: Configuration, i: int, after: State) -> bool:
         """Whether a completed operation waits for a state that nothing leads to any more, once ``i`` is taken."""
         if not self._foresees:
             return False
@@ -255,7 +253,7 @@ class _Search:
             and not self._leads(state, wanted)
         )
 
-    def _needs_no_alternative(self, here: _Configuration, i: int) -> bool:
+    def _needs_no_alternative(self, here: Configuration, i: int) -> bool:
         """Whether any order that there is could as well begin with this write and those who wait for its value.
 
         All operations write blindly or wait for one state. If nobody waits for the present state, and those who wait
@@ -295,46 +293,3 @@ def _normal(first: int, beyond: int) -> tuple[int, int]:
     """The same operations taken, such that ``first`` is not."""
     ones = (~beyond & (beyond + 1)).bit_length() - 1
     return first + ones, beyond >> ones
-
-
-def _is_wild(operation: Operation, model: Model) -> bool:
-    """Whether what it leaves depends on what was there."""
-    function = model.functions[operation.function]
-    return not function.is_pure(operation) and function.makes(operation) is UNTOLD
-
-
-def _told_apart(operations: Iterable[Operation], wild: Sequence[Operation], model: Model) -> set[State] | None:
-    """The states that some operation compares with the present one, or None if that may be any."""
-    apart: set[State] = set()
-    for operation in operations:
-        compared = model.functions[operation.function].compares(operation)
-        if wild or compared is ANYTHING:
-            return None
-        apart.update(compared)
-    return apart
-
-
-def _only_wanted(operations: Iterable[Operation], model: Model) -> bool:
-    """Whether every operation writes blindly, or is known and legal in one state alone."""
-    for operation in operations:
-        function = model.functions[operation.function]
-        wants = function.wants(operation)
-        if wants is UNTOLD:
-            if function.makes(operation) is UNTOLD or function.compares(operation) != ():
-                return False
-        elif not operation.known:
-            return False
-    return True
-
-
-def _windows(completed: Sequence[Operation]) -> Iterator[tuple[int, ...]]:
-    """For each operation, in order of completion: it and those that complete later but were invoked before it did."""
-    by_invocation = sorted(range(len(completed)), key=lambda i: completed[i].invoked)
-    window: list[int] = []
-    position = 0
-    for i, operation in enumerate(completed):
-        while position < len(by_invocation) and completed[by_invocation[position]].invoked <= operation.completed:
-            insort(window, by_invocation[position])
-            position += 1
-        yield tuple(window)
-        window.remove(i)
