@@ -192,4 +192,16 @@ BUGS = (
         mix={"partial partition": 40, "clean stop": 20, "isolated leader": 10},
         tests=("tests/node/test_reads.py",),
     ),
+    Bug(
+        name="time-of-a-confirmation-forgotten",
+        rule="A read is answered under the leader's log time when it was confirmed, which goes on while nobody writes.",
+        edits=(Edit("node.reads", "        round_.time_ms = time_ms\n", ""),),
+        tests=("tests/node/test_clock_jumps.py",),
+    ),
+    Bug(
+        name="answered-in-the-past",
+        rule="No read is answered at an earlier log time than that of what is applied.",
+        edits=(Edit("node.applier", "        time_ms = max(time_ms, self._time_ms)\n", ""),),
+        mix={"clogged link": 40},
+    ),
 )

@@ -262,4 +262,11 @@ BUGS = (
         mix={"empty disk": 30, "kill": 10},
         tests=("tests/storage/test_joining.py",),
     ),
+    Bug(
+        name="last-slices-one-short",
+        rule="A snapshot knows of each origin what follows its last slice, so that a replica does not bring it again.",
+        edits=(Edit("node.applier", "piece.first + len(piece.commands))", "piece.first)"),),
+        mix={"snapshot": 60, "kill": 20, "isolated leader": 10},
+        tests=("tests/node/test_snapshots.py", "tests/node/test_writes.py"),
+    ),
 )

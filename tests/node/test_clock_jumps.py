@@ -1,12 +1,15 @@
 """Scenario 45: clocks that jump or stand still cost time, never truth."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from oarlock.node.node import Node
+from oarlock.state_machine import Position
 from tests.node.clocks import Clocks
-from tests.node.cluster import Cluster, Recorder, eventually, scenario
+from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
 
 HOUR_S = 3600.0
 
@@ -86,3 +89,24 @@ async def test_45_wall_clocks_decide_nothing() -> None:
         assert (await cluster.leader()).status().term == term
         log = leader._raft.log
         assert max(entry.time_ms for entry in log.between(1, log.last_index)) < 60_000, "the cluster is that young"
+
+
+class Timed(Store):
+    """Answers with the log time that it is told."""
+
+    def query(self, queries: Sequence[Any], at: Position) -> list[Any]:
+        return [at.time_ms for _ in queries]
+
+
+@scenario
+async def test_a_read_is_told_the_leaders_log_time_which_goes_on_while_nobody_writes() -> None:
+    """Else what is left of a lifetime would stand still as long as the log does."""
+    clocks = Clocks()
+    async with Cluster(3, machine=Timed, clock=clocks.of) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"x+")
+        before = leader._raft.log.last_time_ms
+        clocks.jump(HOUR_S)
+        for node in cluster.nodes.values():
+            assert await node.read(b"x") >= before + HOUR_S * 1000
+        assert leader._raft.log.last_time_ms < before + HOUR_S * 1000, "nothing was written"

@@ -9,7 +9,7 @@ import pytest
 
 from oarlock.state_machine import Position, StateMachine
 from oarlock.testing.simulation.applied import Divergence, History
-from oarlock.testing.simulation.record import Call, Outcome, Record
+from oarlock.testing.simulation.record import Call, Outcome, Record, Watched
 from oarlock.types import Command, Index
 
 
@@ -259,7 +259,7 @@ def test_what_was_watched_has_not_changed_when_it_is_executed(story: Story, chan
     story.apply(other)
     story.end(other, None)
     call = story.write(b"2")
-    call.unchanged = (read.query, read)
+    call.watched = Watched(read.invoked, read.query, read)
     story.apply(call)
     story.end(call, b"1" if changed else None)
     assert (not story.problem) != changed

@@ -91,10 +91,10 @@ class History:
         for query in queries:
             self._asked.setdefault((replica, contents(query)), []).append((tick, at))
 
-    def positions_of(self, read: Call) -> list[Position]:
-        """Those under which its replica asked its machine just this while the client waited; mostly one."""
-        asked = self._asked.get((read.replica, contents(read.query)), [])
-        first, last = (bisect_right(asked, tick, key=itemgetter(0)) for tick in (read.invoked, read.completed))
+    def positions(self, replica: int, query: Any, since: int, until: int) -> list[Position]:
+        """Those under which a replica asked its machine just this, between two ticks: mostly one."""
+        asked = self._asked.get((replica, contents(query)), [])
+        first, last = (bisect_right(asked, tick, key=itemgetter(0)) for tick in (since, until))
         return list(dict.fromkeys(at for _, at in asked[first:last]))
 
     def differ(self, one: Any, other: Any) -> bool:
@@ -118,14 +118,15 @@ class History:
     def violations(self) -> list[str]:
         """What the clients were told that is not true."""
         calls = [call for call in self._record.calls if call.outcome != "open"]
-        problems = _fates(calls)
-        updates = sorted((call for call in calls if call.position is not None), key=lambda call: call.position or 0)
-        problems += _against_real_time(updates)
+        return _fates(calls) + _against_real_time(_updates(calls)) + self.contradictions(self._subject.machine())
+
+    def contradictions(self, machine: StateMachine) -> list[str]:
+        """What a fresh machine says otherwise when what was applied is replayed with it."""
+        calls = [call for call in self._record.calls if call.outcome != "open"]
         try:
-            problems += _Replay(self, calls, updates, self._subject).problems()
+            return _Replay(self, calls, _updates(calls), self._subject, machine).problems()
         except Divergence as wrong:
-            problems.append(f"replaying what was applied: {wrong}")
-        return problems
+            return [f"replaying what was applied: {wrong}"]
 
 
 class _Observed:
@@ -218,6 +219,11 @@ def _place(at: Position) -> str:
     return f"index {at.index} ({at.time_ms} ms)"
 
 
+def _updates(calls: Iterable[Call]) -> list[Call]:
+    """Those that were applied, in the order of the log."""
+    return sorted((call for call in calls if call.position is not None), key=lambda call: call.position or 0)
+
+
 def _fates(calls: Iterable[Call]) -> list[str]:
     """Acknowledged means applied, and not executed means never."""
     problems = []
@@ -261,17 +267,20 @@ class _Replay:
         calls: Sequence[Call],
         updates: Sequence[Call],
         subject: Subject,
+        machine: StateMachine,
     ) -> None:
         self._history = history
         self._applied = history.applied
         self._subject = subject
-        self._machine = subject.machine()
+        self._machine = machine
         self._told = subject.told
         self._by_position = {call.position: call for call in updates}
         self._reads = sorted(
             (call for call in calls if call.is_read and call.outcome == "ok"), key=lambda call: call.completed
         )
-        self._positions = {id(read): history.positions_of(read) for read in self._reads}
+        self._positions = {
+            id(read): history.positions(read.replica, read.query, read.invoked, read.completed) for read in self._reads
+        }
         self._place_bounds(updates)
         self._placed: dict[int, bool] = {}
         """The reads that have their place, by identity."""
@@ -331,9 +340,9 @@ class _Replay:
     def _apply(self, position: int) -> str:
         applied = self._applied[position]
         call = self._by_position.get(position)
-        if call is not None and call.unchanged is not None and call.outcome == "ok" and call.result is not None:
-            query, read = call.unchanged
-            now = self._answer(query, applied.at)
+        if call is not None and call.watched is not None and call.outcome == "ok" and call.result is not None:
+            read = call.watched.read
+            now = self._answer(read.query, applied.at)
             if now != read.result:
                 return f"executed although what it watched had changed from {read.result!r:.80} to {now!r:.80}: {call}"
         if applied.command is None:

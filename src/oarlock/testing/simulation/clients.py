@@ -20,7 +20,7 @@ from oarlock.server.redis.commands import COMMANDS, Kind
 from oarlock.testing.simulation.host import CLIENT_PORT, Host
 from oarlock.testing.simulation.loop import Process, VirtualLoop
 from oarlock.testing.simulation.network import Wires
-from oarlock.testing.simulation.record import Call, Record
+from oarlock.testing.simulation.record import Call, Record, Watched
 from oarlock.testing.simulation.subject import PATIENCE_S, Patience
 from oarlock.types import Command
 
@@ -114,9 +114,12 @@ def says(logged: Command | None, request: Words) -> bool:
     """Whether a command of the log is what was asked for, word by word."""
     match logged:
         case (b"EXEC", bytes(), bytes() as body):
-            return tuple(b" ".join(words) for words in packing.commands(body)) == request[1:-1]
+            inner, asked = packing.commands(body), [tuple(line.split(b" ")) for line in request[1:-1]]
+            return len(inner) == len(asked) and all(map(says, inner, asked))
         case (b"SET", _, _, b"PX", _, end):  # when it ends goes along, by the clock of the replica
             return logged == (*request, end)
+        case (b"EXPIRE", key, after_ms, _):
+            return request == (b"PEXPIRE", key, after_ms)
     return logged == request
 
 
@@ -149,8 +152,12 @@ class Habits:
         """A command; its marker, if it is an update; and what it is to a model of one object, if to any."""
         random = self.random
         choice = random.random()
-        if choice < 0.18:
+        if choice < 0.17:
             return (b"GET", self.key(b"r")), None, "read", None
+        if choice < 0.19:
+            # A second key, which is not there, tells one such call from another.
+            value = self.unique()
+            return (b"DEL", self.key(random.choice((b"r", b"a", b"n"))), value), value, "delete", None
         if choice < 0.32:
             value = self.unique()
             return (b"SET", self.key(b"r"), value), value, "write", value
@@ -173,10 +180,14 @@ class Habits:
             return (b"GET", self.key(b"n")), None, "read", None
         if choice < 0.82:
             value = self.unique()
-            life_ms = random.choice((20, 200, 1000, 4000))
-            return (b"SET", self.key(b"t"), value, b"PX", b"%d" % life_ms), value, "", None
-        if choice < 0.88:
+            return (b"SET", self.key(random.choice((b"t", b"t", b"x"))), value, b"PX", self.life_ms()), value, "", None
+        if choice < 0.87:
             return (b"GET", self.key(b"t")), None, "", None
+        if choice < 0.89:
+            return (b"PTTL", self.key(b"t")), None, "", None
+        if choice < 0.90:
+            value = self.unique()
+            return (b"DEL", self.key(random.choice((b"t", b"x"))), value), value, "", None
         if choice < 0.93:
             return (b"MGET", b"x0", b"x1", b"x2"), None, "", None
         if choice < 0.97:
@@ -188,6 +199,20 @@ class Habits:
         if random.random() < 0.3:  # longer than a sector of the log's disk, and some of it like a blank one
             value += b"-" * random.randrange(4096) + bytes(random.randrange(16384))
         return (b"SET", self.key(b"x"), value, b"GET"), value, "", None
+
+    def life_ms(self) -> bytes:
+        """How long a key is to live."""
+        return b"%d" % self.random.choice((20, 200, 1000, 4000))
+
+    def chore(self) -> Words:
+        """A command that nothing tells by: for the inside of a transaction."""
+        random = self.random
+        if random.random() < 0.05:
+            return (b"FLUSHALL",)
+        key = self.key(random.choice((b"t", b"x")))
+        return random.choice(
+            ((b"PEXPIRE", key, self.life_ms()), (b"PERSIST", key), (b"DEL", key), (b"PTTL", key), (b"GET", key))
+        )
 
 
 class Client:
@@ -268,6 +293,7 @@ class Client:
         key, value = habits.key(b"x"), habits.unique()
         watches = random.random() < 0.7
         read: Call | None = None
+        since = self._record.tick()
         if watches:
             line.send([(b"WATCH", key)])
             try:
@@ -281,14 +307,19 @@ class Client:
             if not await self._await_all(line, host, [read]) or read.outcome != "ok":
                 return False  # and with the connection the WATCH
             await asyncio.sleep(random.expovariate(1 / 0.2))  # time for others to come between
-        body: list[Words] = [(b"SET", key, value), (b"GET", habits.key(b"x")), (b"APPEND", b"x2", value + b";")]
+        body: list[Words] = [
+            (b"SET", key, value),
+            (b"GET", habits.key(b"x")),
+            (b"APPEND", b"x2", value + b";"),
+            habits.chore(),
+        ]
         random.shuffle(body)
         if line.lost:
             return False
         call = self._call(host, (b"EXEC",), value, "", None, None)
         call.request = (b"MULTI", *(b" ".join(words) for words in body), b"EXEC")
         if read is not None:
-            call.unchanged = (read.query, read)
+            call.watched = Watched(since, (b"VERSION", key), read)
         line.send([(b"MULTI",), *body, (b"EXEC",)])
         return await self._await_all(line, host, [call], skip=1 + len(body))
 

@@ -18,7 +18,8 @@ from oarlock.testing.simulation import clients
 from oarlock.testing.simulation.cluster import Cluster
 from oarlock.testing.simulation.host import CLIENT_PORT, Host, Served
 from oarlock.testing.simulation.record import Record
-from oarlock.types import Command
+from oarlock.testing.simulation.reference import Reference
+from oarlock.types import Command, Index
 
 
 class KeyValueStore:
@@ -67,8 +68,8 @@ class KeyValueStore:
         return clients.Client(number, cluster.loop, cluster.wires, cluster.record, random, cluster.hosts)
 
     def judge(self, cluster: Cluster) -> Iterable[str]:
-        """What stands in the log, and what was looked up, is what clients asked for. And search for a legal order key
-        by key, too: that trusts neither the log nor the machine."""
+        """What stands in the log, and what was looked up, is what clients asked for. It has the results that it has by
+        the reference. And search for a legal order key by key, too: that trusts neither the log nor the machine."""
         for call in cluster.record.calls:
             if call.is_read:
                 if call.outcome == "ok" and call.query != call.request:
@@ -77,25 +78,46 @@ class KeyValueStore:
                 logged = cluster.history.applied[call.position].command
                 if not clients.says(logged, call.request):
                     return (f"executed {logged!r:.200} instead: {call}",)
+        problems = cluster.history.contradictions(Reference(_aborted(cluster)))
+        if problems:
+            return [f"by the reference: {problem}" for problem in problems]
         verdict = check(_operations(cluster.record), MODELS["kv"])
         return () if verdict.outcome == "linearizable" else (verdict.sentence,)
 
 
+def _aborted(cluster: Cluster) -> dict[bytes, Index]:
+    """The transactions that were not executed because of what they watched, by their commands; and the first index at
+    which they may have begun to watch."""
+    history = cluster.history
+    found: dict[bytes, Index] = {}
+    for call in cluster.record.calls:
+        if call.watched is not None and call.position is not None:
+            applied = history.applied[call.position]
+            if applied.result is None:
+                watched = call.watched
+                places = history.positions(call.replica, watched.query, watched.since, watched.read.invoked)
+                _, _, commands = cast(tuple[bytes, ...], applied.command)
+                found[commands] = min(at.index for at in places)
+    return found
+
+
 def _operations(record: Record) -> list[Operation]:
-    """The calls on a single key that a model knows."""
-    return [
-        Operation(
-            call.subject,
-            call.function,
-            call.argument,
-            _hashable(call.result),
-            call.invoked,
-            call.completed if call.outcome == "ok" else NEVER,
-            call.client,
-        )
-        for call in record.calls
-        if call.function and call.outcome != "failed"
-    ]
+    """The calls on a single key that a model knows. One that touches every key is one on each."""
+    subjects = list(dict.fromkeys(call.subject for call in record.calls if call.function))
+    operations = []
+    for call in record.calls:
+        if call.outcome == "failed":
+            continue
+        completed = call.completed if call.outcome == "ok" else NEVER
+        if call.function:
+            result = _hashable(call.result)
+            one = Operation(call.subject, call.function, call.argument, result, call.invoked, completed, call.client)
+            operations.append(one)
+        elif b"FLUSHALL" in call.request and (call.outcome, call.result) != ("ok", None):
+            operations += [
+                Operation(subject, "delete", None, None, call.invoked, completed, call.client) for subject in subjects
+            ]
+    return operations
 
 
 def _hashable(result: Any) -> Hashable:

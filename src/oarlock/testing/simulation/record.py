@@ -10,6 +10,17 @@ import msgspec
 Outcome = Literal["open", "ok", "failed", "unknown"]
 
 
+class Watched(msgspec.Struct, frozen=True):
+    """What a transaction depends on."""
+
+    since: int
+    """When it was asked to be watched, in ticks;"""
+    query: Any
+    """and what the machine is asked for that."""
+    read: Call
+    """A read of it from after that, whose answer must still be true when the transaction is executed."""
+
+
 class Call(msgspec.Struct, eq=False):
     """One request of one client."""
 
@@ -26,8 +37,8 @@ class Call(msgspec.Struct, eq=False):
     """Of an update: what it can be told by in the log, where nothing else has it. A read has none."""
     after: Call | None = None
     """The call before it in its pipeline, which is executed before it although its reply may not be there."""
-    unchanged: tuple[Any, Call] | None = None
-    """Of a transaction: a query, and the read before it whose answer must still be true if it was executed."""
+    watched: Watched | None = None
+    """Of a transaction that is executed only if something has not changed."""
     subject: Any = None
     function: str = ""
     argument: Any = None
