@@ -56,6 +56,12 @@ BUGS = (
         tries=("calm",),
     ),
     Bug(
+        name="failed-watch-forgotten",
+        rule="A transaction is not executed if its client was told that a key could not be watched.",
+        edits=(Edit("server.redis.transactions", "watched=[(keys[0], -1)],", "watched=[],"),),
+        tries=("network",),
+    ),
+    Bug(
         name="watched-never-executed",
         rule="A transaction is executed if nothing that it watches has changed.",
         edits=(Edit("kv.machine", "if any(data.version(key) != version for key, version in watched):", "if watched:"),),

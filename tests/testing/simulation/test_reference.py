@@ -58,3 +58,8 @@ def test_a_transaction_may_only_fail_to_be_executed_if_what_it_watched_has_chang
     reference.apply([(b"SET", b"a", b"x")], Position(Index(2), 0))
     with pytest.raises(Divergence, match="nothing has changed a since index 3"):
         reference.apply([body], Position(Index(5), 0))
+
+
+def test_a_transaction_whose_watch_failed_is_not_executed() -> None:
+    body = exec_command([(b"a", -1)], [(b"SET", b"b", b"1")])
+    assert Reference({body[2]: None}).apply([body], Position(Index(5), 0)) == [None]

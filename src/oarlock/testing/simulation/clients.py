@@ -32,6 +32,8 @@ class Line(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.lost = False
+        self.watch_failed = False
+        """Whether the next transaction cannot be executed: a key of its was not watched."""
         self._reader = hiredis.Reader()
         self._replies: list[Any] = []
         self._arrival: asyncio.Future[None] | None = None
@@ -299,6 +301,7 @@ class Client:
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     if plain(await line.reply()) != b"OK":
+                        line.watch_failed = True
                         return True
             except (TimeoutError, ConnectionError):
                 return False
@@ -320,6 +323,7 @@ class Client:
         call.request = (b"MULTI", *(b" ".join(words) for words in body), b"EXEC")
         if read is not None:
             call.watched = Watched(since, (b"VERSION", key), read)
+        call.hopeless, line.watch_failed = line.watch_failed, False
         line.send([(b"MULTI",), *body, (b"EXEC",)])
         return await self._await_all(line, host, [call], skip=1 + len(body))
 

@@ -85,19 +85,22 @@ class KeyValueStore:
         return () if verdict.outcome == "linearizable" else (verdict.sentence,)
 
 
-def _aborted(cluster: Cluster) -> dict[bytes, Index]:
+def _aborted(cluster: Cluster) -> dict[bytes, Index | None]:
     """The transactions that were not executed because of what they watched, by their commands; and the first index at
-    which they may have begun to watch."""
+    which they may have begun to watch. Among them with None those that must not be executed."""
     history = cluster.history
-    found: dict[bytes, Index] = {}
+    found: dict[bytes, Index | None] = {}
     for call in cluster.record.calls:
-        if call.watched is not None and call.position is not None:
-            applied = history.applied[call.position]
-            if applied.result is None:
-                watched = call.watched
-                places = history.positions(call.replica, watched.query, watched.since, watched.read.invoked)
-                _, _, commands = cast(tuple[bytes, ...], applied.command)
-                found[commands] = min(at.index for at in places)
+        if call.position is None or not (call.hopeless or call.watched):
+            continue
+        applied = history.applied[call.position]
+        _, _, commands = cast(tuple[bytes, ...], applied.command)
+        if call.hopeless:
+            found[commands] = None
+        elif call.watched is not None and applied.result is None:
+            watched = call.watched
+            places = history.positions(call.replica, watched.query, watched.since, watched.read.invoked)
+            found[commands] = min(at.index for at in places)
     return found
 
 

@@ -43,6 +43,8 @@ class Call(msgspec.Struct, eq=False):
     function: str = ""
     argument: Any = None
     """Of a call on one object with a model: which object, which function, with what."""
+    hopeless: bool = False
+    """Whether it is a transaction that must not be executed: its client was told that a key could not be watched."""
     outcome: Outcome = "open"
     completed: int = 0
     completed_s: float = 0.0

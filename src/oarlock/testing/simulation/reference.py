@@ -19,9 +19,9 @@ from oarlock.types import Command, Index
 class Reference:
     """A :class:`~oarlock.state_machine.StateMachine` whose results are what clients see."""
 
-    def __init__(self, aborted: Mapping[bytes, Index]) -> None:
+    def __init__(self, aborted: Mapping[bytes, Index | None]) -> None:
         """``aborted``: of the transactions that were not executed, each by its commands, the index at which the keys
-        were watched. What versions the product gives to keys is its own affair."""
+        were watched, or None if a key could not be. What versions the product gives to keys is its own affair."""
         self._aborted = aborted
         self._values: dict[bytes, bytes] = {}
         self._ends: dict[bytes, int] = {}
@@ -100,10 +100,10 @@ class Reference:
         return b"OK"
 
     def _transaction(self, watched: Sequence[packing.Watched], packed: bytes) -> Any:
-        since = self._aborted.get(packed)
-        if since is None:
+        if packed not in self._aborted:
             return [self._execute(command) for command in packing.commands(packed)]
-        if all(self._touched.get(key, 0) < since for key, _ in watched):
+        since = self._aborted[packed]
+        if since is not None and all(self._touched.get(key, 0) < since for key, _ in watched):
             keys = b", ".join(key for key, _ in watched).decode()
             raise Divergence(f"a transaction was not executed, though nothing has changed {keys} since index {since}")
         return None
