@@ -22,6 +22,18 @@ BUGS = (
         tests=("tests/network/test_peers.py",),
     ),
     Bug(
+        name="whoever-is-elsewhere-is-lost",
+        rule="A peer that talks to us from elsewhere than its address is dialled there while it is not found.",
+        edits=(Edit("network.outbound", "found = connection.proven or address is not self._address", "found = True"),),
+        tests=("tests/network/test_peers.py",),
+    ),
+    Bug(
+        name="refused-where-nobody-claims-to-be-dead",
+        rule="That nobody listens at a peer's address proves no death of a process that says it is elsewhere.",
+        edits=(Edit("network.peer", 'if self._stated_address not in ("", self.address):', "if False:"),),
+        tests=("tests/network/test_peers.py",),
+    ),
+    Bug(
         name="guests-for-ever",
         rule="Who is not named and has had no link for a while is a peer no more.",
         edits=(Edit("network.guests", "if missed and not linked(replica)", "if False"),),

@@ -52,6 +52,12 @@ class Unwilling(TcpNetwork):
         return await super().dial(host, port, protocol_factory)
 
 
+def unable_to_dial():
+    network = Unwilling()
+    network.error = TimeoutError()
+    return network
+
+
 def test_a_killed_process_is_unreachable_within_moments(play):
     async def scenario():
         addresses = addresses_of(A, B)
@@ -248,8 +254,7 @@ def test_a_successor_that_answers_our_dial_proves_a_death_before_it_is_connected
             async with Replica(hello_of(B, 1), addresses) as b:
                 await both_ways(a, b)
                 network.error = TimeoutError()  # so that the gap between the two lives stays unseen
-            seen_by_b = {A: f"127.0.0.1:{free_port()}", B: addresses[B]}  # the successor can't reach us
-            async with Replica(hello_of(B, 2), seen_by_b):
+            async with Replica(hello_of(B, 2), addresses, network=unable_to_dial()):
                 assert a.count("unreachable", B) == 0
                 network.error = None
                 await eventually(lambda: a.count("connected", B) == 2)
@@ -266,8 +271,7 @@ def test_a_successor_that_answers_our_dial_silences_its_predecessor(play):
         async with Replica(hello_of(A), addresses, network=network) as a:
             predecessor = await Stranger.dial(addresses[A])
             await predecessor.greet(hello_of(B, 1))
-            seen_by_b = {A: f"127.0.0.1:{free_port()}", B: addresses[B]}
-            async with Replica(hello_of(B, 2), seen_by_b):
+            async with Replica(hello_of(B, 2), addresses, network=unable_to_dial()):
                 network.error = None
                 await predecessor.is_closed()
                 predecessor.leave()

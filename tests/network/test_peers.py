@@ -225,15 +225,59 @@ def test_a_peer_whose_address_changes_while_it_is_dialled_is_dialled_there(play,
     play(scenario)
 
 
-def test_that_nobody_listens_at_a_new_address_is_no_news_of_the_process_at_the_old_one(play):
+def test_a_peer_that_talks_from_elsewhere_is_dialled_there_while_nobody_is_found_at_its_address(play):
+    """It has yet to hear of its move, from us; or somebody has mistyped the address."""
+
+    async def scenario():
+        addresses = addresses_of(A, B)
+        nowhere = f"127.0.0.1:{free_port()}"
+        async with Replica(hello_of(A), addresses) as a:
+            async with Replica(hello_of(B), addresses) as b:
+                await both_ways(a, b)
+                a.links.set_peers({B: nowhere})
+                await eventually(lambda: a.count("connected", B) == 2)
+                assert a.links.send(B, [ack(1)])
+                await eventually(lambda: b.inbox == [ack(1)])
+            async with Replica(hello_of(B, 2), addresses) as b:
+                await both_ways(a, b)
+            async with Replica(hello_of(B, 3), {**addresses, B: nowhere}) as b:
+                await both_ways(a, b)
+                assert a.links.send(B, [ack(2)])
+                await eventually(lambda: b.inbox == [ack(2)])
+
+    play(scenario)
+
+
+def test_what_stands_at_a_mistyped_address_keeps_nobody_from_a_peer_that_talks(play):
+    async def scenario():
+        addresses = addresses_of(A, B, C)
+        async with (
+            Replica(hello_of(A), only(addresses, A, B)) as a,
+            Replica(hello_of(B), only(addresses, A, B)) as b,
+            Replica(hello_of(C), only(addresses, C)),
+        ):
+            await both_ways(a, b)
+            a.links.set_peers({B: addresses[C]})
+            await eventually(lambda: a.count("connected", B) == 2)
+            assert a.links.send(B, [ack(1)])
+            await eventually(lambda: b.inbox == [ack(1)])
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("it_knows", [True, False])
+def test_that_nobody_listens_at_a_new_address_is_no_news_of_the_process_at_the_old_one(play, it_knows):
     async def scenario():
         addresses = addresses_of(A, B)
         network = Deaf()
         nowhere = f"127.0.0.1:{free_port()}"
         async with Replica(hello_of(A), addresses, network=network) as a, Replica(hello_of(B), addresses) as b:
+            if it_knows:
+                b.own = msgspec.structs.replace(b.own, raft_address=nowhere)
             await both_ways(a, b)
             a.links.set_peers({B: nowhere})
-            b.links.set_peers({})
+            await eventually(lambda: it_knows or a.count("connected", B) == 2)  # found where it says that it is
+            await b.links.close()
             await eventually(lambda: not a.links._peers[B].linked)
             dials = network.dialled.count(nowhere)
             await eventually(lambda: network.dialled.count(nowhere) >= dials + 3)

@@ -18,7 +18,7 @@ def move(replica: int, raft: str, at: str, as_json: bool) -> None:
     \b
     Example:
         oarlock move --id 2 --raft 10.0.0.12:7401 --at 10.0.0.1:8401
-        (stop replica 2, take its directory along, and start it there)
+        (stop replica 2, take its directory along, and start it there, with --raft 10.0.0.12:7401)
 
     Never let two processes run on copies of one directory.
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from oarlock.network.address import parse_address
+from oarlock.network.address import Address, InvalidAddress, parse_address
 from oarlock.network.codec import decode_greeting, encode_greeting, encode_messages
 from oarlock.network.complaints import Complaints
 from oarlock.network.connection import Connection, Ledger
@@ -129,6 +129,7 @@ class Outbound:
         self._peer = peer
         self._subject = f"replica {peer}"
         self._address = parse_address(address)
+        self._elsewhere: Address | None = None
         self._network = network
         self._rng = rng
         self._owner = owner
@@ -162,6 +163,13 @@ class Outbound:
         if self._dialling is not None:
             self._dialling.reschedule(asyncio.get_running_loop().time())
         self.find_out()
+
+    def try_elsewhere(self, address: str) -> None:
+        """From here on dial this address, too, whenever the peer was not found at its own; none if it is empty."""
+        try:
+            self._elsewhere = parse_address(address) if address else None
+        except InvalidAddress:
+            self._elsewhere = None
 
     def stop(self) -> None:
         """Dial no more. A link that is up stays, so that what was sent can leave."""
@@ -207,27 +215,29 @@ class Outbound:
             connection.abort()
 
     async def _run(self) -> None:
+        found = True
         while True:
             self._hurry = False
+            address = self._address if found or self._elsewhere is None else self._elsewhere
             self._connection = connection = OutboundConnection(
                 self._peer, self._owner, self._limits, self._complaints, self._ledger
             )
-            if await self._dial(connection):
+            if await self._dial(connection, address):
                 await connection.over
                 if connection.proven:
                     self._backoff_s = self._limits.first_backoff_s
                     self._complaints.forget(self._subject)
                     self._hurry = True
+            found = connection.proven or address is not self._address
             await self._wait()
 
-    async def _dial(self, connection: OutboundConnection) -> bool:
-        address = self._address
+    async def _dial(self, connection: OutboundConnection, address: Address) -> bool:
         try:
             async with asyncio.timeout(self._limits.handshake_s) as self._dialling:
                 await self._network.dial(address.host, address.port, lambda: connection)
         except OSError as error:  # a timeout is one too
             connection.abort()
-            if address is self._address:  # else it has moved meanwhile, and nothing was learnt of it
+            if address is self._address:  # else it has moved meanwhile, or was tried elsewhere: nothing was learnt
                 self._failed(error)
             return False
         finally:

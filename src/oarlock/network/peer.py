@@ -37,6 +37,8 @@ class Peer:
         self._review = review
         self._presence = Presence()
         self._inbound: InboundConnection | None = None
+        self._stated_address = ""
+        """Where the process that was met last says that it is reached; empty if it says nothing of that."""
         self._stopped = False
 
     @property
@@ -51,6 +53,7 @@ class Peer:
         """From here on the peer is dialled at another address; what it still says from the old one is heard."""
         self.address = address
         self._presence.moved()
+        self._look_elsewhere()
         self.outbound.move(address)
 
     def stop(self) -> None:
@@ -69,6 +72,13 @@ class Peer:
         """Whether the process that says this Hello may be this peer's; in the order from certain to suspected."""
         return self._events.examine(hello) or self._presence.examine(hello)
 
+    def _look_elsewhere(self) -> None:
+        """A peer that talks to us, and says that it is elsewhere than we believe, is dialled there, too. It may have
+        yet to hear of its move, from us and nobody else; or the address was mistyped, and what says so can only be
+        committed, or taken back, with its acknowledgement."""
+        talks_from = self._stated_address if self._inbound is not None else ""
+        self.outbound.try_elsewhere(talks_from if talks_from != self.address else "")
+
     # The inbound link.
 
     def arrived(self, connection: InboundConnection, hello: Hello) -> None:
@@ -76,6 +86,8 @@ class Peer:
         if self._inbound is not None:
             self._inbound.abort()
         self._inbound = connection
+        self._stated_address = hello.raft_address
+        self._look_elsewhere()
         if self._presence.meet(hello):
             self.outbound.drop()
             self._events.unreachable(self._replica)
@@ -87,6 +99,7 @@ class Peer:
         if connection is not self._inbound:
             return  # replaced; its end means nothing
         self._inbound = None
+        self._look_elsewhere()
         if not self._stopped:
             self.outbound.find_out()
 
@@ -103,6 +116,9 @@ class Peer:
                 self._inbound.abort()
                 self._inbound = None
             self._events.unreachable(self._replica)
+        if refusal is None:
+            self._stated_address = hello.raft_address
+            self._look_elsewhere()
         return refusal
 
     def outbound_up(self, hello: Hello) -> None:
@@ -113,6 +129,8 @@ class Peer:
             self._events.disconnected(self._replica)
 
     def dial_refused(self) -> None:
+        if self._stated_address not in ("", self.address):
+            return  # whoever was met last does not claim to be there
         if self._presence.nobody_listens(connected=self._inbound is not None) and not self._stopped:
             self._events.unreachable(self._replica)
 
