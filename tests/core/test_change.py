@@ -139,6 +139,16 @@ def test_a_learner_is_made_a_voter_by_adding_it_again() -> None:
     assert changed(before, Change(add=(member(4),))).joining == (Joining(ReplicaId(4)),)
 
 
+def test_who_votes_or_is_to_is_not_said_to_be_a_learner() -> None:
+    with pytest.raises(ChangeRefused, match="replica 2 is a voter already"):
+        changed(THREE, Change(add=(member(2),), as_learners=True))
+    joining = changed(THREE, Change(add=(member(4),)))
+    with pytest.raises(ChangeRefused, match="replica 4 is to become a voter already"):
+        changed(joining, Change(add=(member(4),), as_learners=True))
+    learner = changed(THREE, Change(add=(member(4),), as_learners=True))
+    assert changed(learner, Change(add=(member(4),), as_learners=True)) == learner
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

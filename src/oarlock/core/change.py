@@ -30,7 +30,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     move: tuple[tuple[ReplicaId, str], ...] = ()
     """(who, the address at which it listens from now on)."""
     as_learners: bool = False
-    """Those added stay learners."""
+    """Those added stay learners; refused for one that votes, or is to."""
 
 
 def changed(before: Configuration, change: Change) -> Configuration:
@@ -116,8 +116,13 @@ class _Draft:
 
     def add(self, member: Member, *, as_learner: bool) -> None:
         self._admit(member)
-        if member.id in self._learners and not as_learner:
-            self._joining.setdefault(member.id, Joining(member.id))
+        if not as_learner:
+            if member.id in self._learners:
+                self._joining.setdefault(member.id, Joining(member.id))
+        elif member.id in self._voters:
+            _refuse(f"replica {member.id} is a voter already, and voters do not become learners")
+        elif member.id in self._joining:
+            _refuse(f"replica {member.id} is to become a voter already: remove it if it is not to be one")
 
     def replace(self, old: ReplicaId, new: Member) -> None:
         if old not in self._members and self._members.get(new.id) == new:
