@@ -378,6 +378,20 @@ def test_rejoin_of_a_lost_disk_needs_the_number(cluster: Operated, oarlock: Comm
     assert back and (back.address, back.incarnation) == ("10.0.0.33:7401", identity(tmp_path / "data").incarnation)
 
 
+def test_an_address_that_stands_for_all_of_a_machines_own_is_nobody_elses(
+    cluster: Operated, oarlock: Command, tmp_path: Path
+) -> None:
+    data_dir = ["--data-dir", str(tmp_path / "data")]
+    at = ["--at", cluster.at(2)]
+    for command in (
+        ["move", "--id", "3", "--raft", "0.0.0.0:7401", *at],
+        ["add", "--id", "4", "--raft", "[::]:7401", *data_dir, *at],
+        ["init", "--id", "1", "--members", "1=0.0.0.0:7401", *data_dir],
+    ):
+        refused(oarlock(*command), 2, "is no address that others could reach")
+    assert cluster.nodes[2].asked == []
+
+
 def test_rejoin_touches_nothing_that_is_in_use_or_another_clusters_or_while_nobody_leads(
     cluster: Operated, oarlock: Command, tmp_path: Path
 ) -> None:

@@ -11,14 +11,23 @@ import pytest
 
 from oarlock.core import Change, Config
 from oarlock.core.ready import Ready
-from oarlock.errors import NotExecuted, NotLeader, OutcomeUnknown, Overloaded, ShuttingDown, StartupError, Unavailable
+from oarlock.errors import (
+    ChangeRefused,
+    NotExecuted,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    ShuttingDown,
+    StartupError,
+    Unavailable,
+)
 from oarlock.network.messages import SnapshotRequest
 from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
 from oarlock.node.snapshots import ENTRY_BYTES, AppliedBytes
 from oarlock.storage.snapshot import SnapshotFile
 from oarlock.testing.memory_disk import MemoryDisk
-from oarlock.types import EntryKind, Index, ReplicaId
+from oarlock.types import EntryKind, Index, Member, ReplicaId
 from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
 
 AFTER_BYTES = 4000
@@ -517,6 +526,23 @@ async def test_leadership_goes_to_whom_it_is_meant_for() -> None:
         await eventually(lambda: leader.status().ready and target.status().ready)
         assert await leader.transfer(target.id) == target.id
         assert (await cluster.leader()).id == target.id
+
+
+@scenario
+async def test_what_is_no_address_gets_into_no_configuration() -> None:
+    async with Cluster(1) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"hits+")
+        for address in ("nonsense", "", "0.0.0.0:7401", "10.0.0.1:0"):
+            stranger = Member(ReplicaId(4), address, 44)
+            for change in (
+                Change(move=((leader.id, address),)),
+                Change(add=(stranger,)),
+                Change(replace=((leader.id, stranger),)),
+            ):
+                with pytest.raises(ChangeRefused, match=r"address|host|port"):
+                    await leader.change(change)
+        assert await leader.propose(b"hits+") == 2
 
 
 @scenario

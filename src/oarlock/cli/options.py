@@ -36,7 +36,7 @@ members: Callable[[_F], _F] = click.option(
 )
 raft: Callable[[_F], _F] = click.option(
     "--raft",
-    type=parameters.address,
+    type=parameters.reachable,
     metavar="HOST:PORT",
     required=True,
     help="Where the other replicas reach this one.",

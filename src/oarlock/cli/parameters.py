@@ -22,6 +22,14 @@ def address(text: str) -> str:
         raise click.BadParameter(str(error)) from error
 
 
+def reachable(text: str) -> str:
+    """The same of an address that others dial: not the one that only stands for all of a machine's own."""
+    try:
+        return str(parse_address(text.strip(), to_be_dialled=True))
+    except InvalidAddress as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def members(text: str) -> dict[ReplicaId, str]:
     """``ID=HOST:PORT,ID=HOST:PORT,…`` as a mapping in the order of the ids."""
     found: dict[ReplicaId, str] = {}
@@ -29,7 +37,7 @@ def members(text: str) -> dict[ReplicaId, str]:
         digits, equals, place = (piece.strip() for piece in part.partition("="))
         if not equals or not digits.isascii() or not digits.isdecimal() or int(digits) < 1:
             raise click.BadParameter(f"{part.strip()!r} is not ID=HOST:PORT with an id of 1 or more.")
-        replica, place = ReplicaId(int(digits)), address(place)
+        replica, place = ReplicaId(int(digits)), reachable(place)
         if replica in found:
             raise click.BadParameter(f"replica {replica} is listed twice.")
         if place in found.values():

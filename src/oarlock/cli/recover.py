@@ -60,7 +60,7 @@ class Survivor(msgspec.Struct, frozen=True):
 )
 @click.option(
     "--raft",
-    type=parameters.address,
+    type=parameters.reachable,
     metavar="HOST:PORT",
     help="Where other replicas will reach it.  [default: as before]",
 )

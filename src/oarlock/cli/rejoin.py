@@ -22,7 +22,7 @@ from oarlock.types import Member, ReplicaId
 @options.replica_id("--id", "replica", "Its number, if no directory tells it any more.", required=False)
 @click.option(
     "--raft",
-    type=parameters.address,
+    type=parameters.reachable,
     metavar="HOST:PORT",
     help="Where the other replicas reach it from now on.  [default: as before]",
 )

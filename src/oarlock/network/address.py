@@ -19,8 +19,12 @@ class Address(NamedTuple):
         return format_address(self.host, self.port)
 
 
-def parse_address(text: str, *, allow_any_port: bool = False) -> Address:
-    """Split ``host:port`` or ``[ipv6]:port``. Port 0, "any free one", is for listening only.
+_EVERYWHERE = ("0.0.0.0", "::", "0", "*")
+
+
+def parse_address(text: str, *, allow_any_port: bool = False, to_be_dialled: bool = False) -> Address:
+    """Split ``host:port`` or ``[ipv6]:port``. Port 0, "any free one", is for listening only, and so is the host that
+    stands for all addresses of one's own machine; ``to_be_dialled`` refuses that, too.
 
     Raises InvalidAddress.
 
@@ -36,6 +40,8 @@ def parse_address(text: str, *, allow_any_port: bool = False) -> Address:
         raise InvalidAddress(f"{text!r} is ambiguous; write an IPv6 address in brackets, as in [::1]:7001")
     if not host or any(character.isspace() or character in "[]/" for character in host):
         raise InvalidAddress(f"{text!r} has no valid host; write host:port, as in 127.0.0.1:7001")
+    if to_be_dialled and host in _EVERYWHERE:
+        raise InvalidAddress(f"{text!r} is no address that others could reach; write one of the machine's own")
     if not (port_text.isascii() and port_text.isdecimal()) or int(port_text) > 65535:
         raise InvalidAddress(f"{text!r} has no valid port; it must be a number from 1 to 65535")
     port = int(port_text)

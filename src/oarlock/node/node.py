@@ -25,6 +25,7 @@ from oarlock.core.messages import CoreMessage
 from oarlock.core.quorum import VoteResult, count_votes
 from oarlock.core.ready import Persist, ReadRefused
 from oarlock.errors import (
+    ChangeRefused,
     CommandTooLarge,
     NotExecuted,
     NotLeader,
@@ -37,6 +38,7 @@ from oarlock.errors import (
     ShuttingDown,
     Unavailable,
 )
+from oarlock.network.address import InvalidAddress, parse_address
 from oarlock.network.links import Links
 from oarlock.network.messages import (
     OLDEST_PROTOCOL_VERSION,
@@ -459,6 +461,7 @@ class Node:
         """Change the members; see :class:`oarlock.node.api.Operations`."""
         if self._stopping:
             raise ShuttingDown
+        _see_that_all_can_be_dialled(change)
         raft, now = self._raft, self._clock.monotonic_s()
         index = raft.change(change, now, force=force)
         began, term = raft.term, raft.log.term_at(index)
@@ -1032,6 +1035,19 @@ class _FutureSink:
 
 def _addresses(configuration: Configuration) -> dict[ReplicaId, str]:
     return {member.id: member.address for member in configuration.members}
+
+
+def _see_that_all_can_be_dialled(change: Change) -> None:
+    """In a configuration, what is no address would stop every replica that has it.
+
+    :raises ChangeRefused: one is none, or none that others could dial
+    """
+    members = (*change.add, *(member for _, member in change.replace))
+    for address in (*(member.address for member in members), *(address for _, address in change.move)):
+        try:
+            parse_address(address, to_be_dialled=True)
+        except InvalidAddress as error:
+            raise ChangeRefused(str(error)) from error
 
 
 def _call(callback: Callable[[], None]) -> None:

@@ -214,7 +214,7 @@ def _member(new: NewMember) -> Member:
 
 def _address(text: str) -> str:
     try:
-        return str(parse_address(text))
+        return str(parse_address(text, to_be_dialled=True))
     except InvalidAddress as error:
         raise BadRequest(str(error)) from error
 
