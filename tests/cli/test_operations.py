@@ -16,7 +16,7 @@ from oarlock.cli.command import run
 from oarlock.core.change import Change
 from oarlock.errors import ChangeRefused, OutcomeUnknown, Overloaded
 from oarlock.storage.identity import decode_identity
-from oarlock.types import Index, Joining, Member, ReplicaId, Term
+from oarlock.types import Configuration, Index, Joining, Member, ReplicaId, Term
 from tests.cli.conftest import oarlock as another_oarlock
 from tests.cli.operated import Operated, snapshot_file
 
@@ -376,6 +376,35 @@ def test_rejoin_of_a_lost_disk_needs_the_number(cluster: Operated, oarlock: Comm
     assert cluster.configuration.voters == (ONE, TWO)
     back = cluster.configuration.member(THREE)
     assert back and (back.address, back.incarnation) == ("10.0.0.33:7401", identity(tmp_path / "data").incarnation)
+
+
+def test_rejoin_moves_nothing_if_the_cluster_could_not_take_the_replica_back(
+    cluster: Operated, oarlock: Command, tmp_path: Path
+) -> None:
+    directory = directory_of_three(cluster, oarlock, tmp_path)
+    two = tuple(member for member in cluster.configuration.members if member.id in (ONE, FOUR))
+    cluster.configuration = Configuration(two, (ONE, FOUR))  # without 4 there is no majority of them
+    before = identity(directory)
+    arguments = ["rejoin", "--data-dir", str(directory), "--at", cluster.at(1)]
+    for yes in ([], ["--yes"]):
+        refused(oarlock(*arguments, *yes), 1, "without the replicas that lost their disks there is no majority")
+    assert identity(directory) == before and cluster.nodes[2].asked == []
+    assert not (tmp_path / "data.damaged-1").exists()
+
+
+def test_a_rejoin_that_the_leader_refuses_tells_where_the_data_is(
+    cluster: Operated, oarlock: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = directory_of_three(cluster, oarlock, tmp_path)
+
+    async def change(*_: object, **__: object) -> None:
+        raise ChangeRefused("not now")
+
+    monkeypatch.setattr(cluster.nodes[2], "change", change)
+    arguments = ["rejoin", "--data-dir", str(directory), "--at", cluster.at(2), "--yes"]
+    refused(oarlock(*arguments), 1, f"is in {directory}.damaged-1")
+    monkeypatch.undo()
+    assert oarlock(*arguments)[0] == 0
 
 
 def test_an_address_that_stands_for_all_of_a_machines_own_is_nobody_elses(

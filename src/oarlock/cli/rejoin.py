@@ -10,9 +10,18 @@ from oarlock.cli.changing import show
 from oarlock.cli.command import EXIT_CANNOT_START
 from oarlock.cli.joining import how_to_start, join
 from oarlock.cli.remote import ask
+from oarlock.core.change import Change
 from oarlock.errors import NotExecuted, StartupError
+from oarlock.node.invitation import Invitation
 from oarlock.server.http.operations import ChangeRequest, MembersDocument, Replacement
-from oarlock.storage.identity import IDENTITY_NAME, decode_identity, holds_nothing, take_lock, waits_to_join
+from oarlock.storage.identity import (
+    IDENTITY_NAME,
+    decode_identity,
+    holds_nothing,
+    new_incarnation,
+    take_lock,
+    waits_to_join,
+)
 from oarlock.storage.os_disk import OsDisk
 from oarlock.types import Member, ReplicaId
 
@@ -47,6 +56,7 @@ def rejoin(data_dir: Path, replica: int | None, raft: str | None, at: str, yes: 
         raise NotExecuted(f"no leader is known at {at}, so nobody could take the replica back: nothing was done")
     member = _former(data_dir, replica, document)
     address = raft or member.address
+    _see_that_it_could(document, member.id, address)
     aside = None if asyncio.run(_is_new(data_dir)) else _free_name(data_dir)
     if not yes:
         moved = f"{data_dir} would be moved to {aside}, " if aside else ""
@@ -57,9 +67,17 @@ def rejoin(data_dir: Path, replica: int | None, raft: str | None, at: str, yes: 
         return EXIT_CANNOT_START
     if aside:
         asyncio.run(_move(str(data_dir.absolute()), str(aside)))
-    document = join(
-        at, data_dir, member.id, address, lambda new: ChangeRequest(replace=(Replacement(id=member.id, by=new),))
-    )
+    try:
+        document = join(
+            at, data_dir, member.id, address, lambda new: ChangeRequest(replace=(Replacement(id=member.id, by=new),))
+        )
+    except NotExecuted as refusal:
+        if not aside:
+            raise
+        raise NotExecuted(
+            f"{refusal}. What {data_dir} held is in {aside}, and {data_dir} has been made anew: run the same again "
+            "when the cluster can take the replica back"
+        ) from refusal
     kept = f" What it had is in {aside}." if aside else ""
     show(
         document,
@@ -68,6 +86,16 @@ def rejoin(data_dir: Path, replica: int | None, raft: str | None, at: str, yes: 
         as_json=as_json,
     )
     return 0
+
+
+def _see_that_it_could(document: MembersDocument, replica: ReplicaId, address: str) -> None:
+    """Before anything is touched: would the cluster's own rules let it come back?
+
+    :raises ChangeRefused: they would not
+    :raises StartupError: the cluster has not formed yet
+    """
+    again = Change(replace=((replica, Member(replica, address, new_incarnation())),))
+    Invitation(document.cluster_id, document.cluster_name, document.configuration).identity_by(again, replica)
 
 
 def _former(data_dir: Path, replica: int | None, document: MembersDocument) -> Member:
