@@ -228,6 +228,21 @@ BUGS = (
         ),
     ),
     Bug(
+        name="moves-into-silence",
+        rule="Unless forced, no voter is moved without which there is no majority that is heard.",
+        edits=(Edit("core.membership", "if moving and not force and after", "if False and after"),),
+    ),
+    Bug(
+        name="the-only-voter-may-not-move",
+        rule="Where nobody else votes, nobody else must be heard.",
+        edits=(Edit("core.membership", " and after.voters != (raft.id,)", ""),),
+    ),
+    Bug(
+        name="force-moves-nobody",
+        rule="An operator who knows better may force a move, too.",
+        edits=(Edit("core.membership", "if moving and not force and after", "if moving and after"),),
+    ),
+    Bug(
         name="grace-taken-for-life",
         rule="Who has acknowledged nothing to this leader has not been heard, whatever grace it has.",
         edits=(Edit("core.membership", "        and progress.match > 0\n", ""),),

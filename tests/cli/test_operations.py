@@ -231,6 +231,8 @@ def test_move_changes_an_address(cluster: Operated, oarlock: Command) -> None:
     status, out, _ = oarlock("move", "--id", "3", "--raft", "10.0.0.3:7401", "--at", cluster.at(2))
     assert status == 0 and "Replica 3 is reached at 10.0.0.3:7401" in out
     assert cluster.nodes[2].asked == [("change", Change(move=((THREE, "10.0.0.3:7401"),)), False)]
+    oarlock("move", "--id", "3", "--raft", "10.0.0.3:7402", "--force", "--at", cluster.at(2))
+    assert cluster.nodes[2].asked[1:] == [("change", Change(move=((THREE, "10.0.0.3:7402"),)), True)]
 
 
 def test_snapshot_is_of_the_replica_that_is_asked(cluster: Operated, oarlock: Command) -> None:

@@ -40,8 +40,8 @@ def test_an_address_that_was_mistyped_costs_no_majority(cluster_of: ClusterOf, o
     moving, other = cluster.followers()
     leader = cluster.leader()
     other.kill()
-    run(["move", "--id", str(moving.number), "--raft", "127.0.0.1:1", "--at", leader.http])
+    run(["move", "--id", str(moving.number), "--raft", "127.0.0.1:1", "--force", "--at", leader.http])
     until(lambda: cluster.leader().client().set("still", "here"), "a majority lives, and serves")
-    operate("move", "--id", str(moving.number), "--raft", moving.raft, "--at", leader.http)
+    operate("move", "--id", str(moving.number), "--raft", moving.raft, "--force", "--at", leader.http)
     assert address_of(moving, leader, operate) == moving.raft
     assert leader.client().get("still") == "here"

@@ -12,7 +12,7 @@ Who is added learns first, so that no majority ever waits for a replica that has
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -102,7 +102,8 @@ def change(raft: Raft, leader: Leader, wanted: Change, *, force: bool) -> Index:
     """Append what begins the change; ``proceed`` does the rest. What is so already appends nothing.
 
     A change that most of the new voters have not been heard to survive is refused: they could commit nothing, and
-    the cluster would stand still until they are back. ``force`` takes that risk, and no other. Safety does not hang
+    the cluster would stand still until they are back. Nor is one that moves voters who may not be found where they are
+    said to be, unless there is a majority without them. ``force`` takes that risk, and no other. Safety does not hang
     on it, since whoever is heard or not both majorities must agree; so a forced change loses no data, but if the new
     voters do not come back there is no way back either, from the moment that a majority of the old ones has it.
 
@@ -119,6 +120,9 @@ def change(raft: Raft, leader: Leader, wanted: Change, *, force: bool) -> Index:
     following = joint(before, after)
     if following.outgoing and not force and not _live_majority(raft, leader, after):
         raise ChangeRefused("most of the voters that there would be then have not been heard lately")
+    moving = _moving(before, after)
+    if moving and not force and after.voters != (raft.id,) and not _live_majority(raft, leader, after, without=moving):
+        raise ChangeRefused("without those that move most of the voters have not been heard lately")
     return _append(raft, leader, following)
 
 
@@ -180,10 +184,23 @@ def _has_caught_up(raft: Raft, leader: Leader, learner: ReplicaId) -> bool:
     )
 
 
-def _live_majority(raft: Raft, leader: Leader, configuration: Configuration) -> bool:
-    return bool(
-        quorum.reached(configuration, lambda voter: int(voter == raft.id or _heard_lately(raft, leader, voter)))
-    )
+def _moving(before: Configuration, after: Configuration) -> set[ReplicaId]:
+    """Who is to be reached at another address, with the directory that it has."""
+    there = {(member.id, member.incarnation): member.address for member in before.members}
+    return {
+        member.id
+        for member in after.members
+        if there.get((member.id, member.incarnation), member.address) != member.address
+    }
+
+
+def _live_majority(
+    raft: Raft, leader: Leader, configuration: Configuration, without: Collection[ReplicaId] = ()
+) -> bool:
+    def lives(voter: ReplicaId) -> bool:
+        return voter not in without and (voter == raft.id or _heard_lately(raft, leader, voter))
+
+    return bool(quorum.reached(configuration, lambda voter: int(lives(voter))))
 
 
 def _heard_lately(raft: Raft, leader: Leader, voter: ReplicaId) -> bool:
