@@ -4,6 +4,18 @@ from mutants.bug import Bug, Edit
 
 BUGS = (
     Bug(
+        name="damaged-snapshot-given-again-and-again",
+        rule="A snapshot is read through before it is given to anybody, and replaced if it is damaged.",
+        edits=(
+            Edit(
+                "node.snapshots",
+                "                    if await self._is_whole(stored):\n",
+                "                    if True:\n",
+            ),
+        ),
+        tests=("tests/node/test_snapshots.py",),
+    ),
+    Bug(
         name="origins-not-restored",
         rule="With the state of a snapshot comes what it says of each origin's last slice.",
         edits=(Edit("node.applier", "        self.origins = dict(origins)\n", ""),),

@@ -241,7 +241,18 @@ async def test_a_file_that_nobody_asks_for_is_closed(leader: Leader) -> None:
 
 
 @play
+async def test_who_has_had_all_of_it_and_begins_again_is_given_it_from_a_file_that_is_opened_anew(
+    leader: Leader,
+) -> None:
+    for part in (0, 1, 2, 3, 3, 0, 1):
+        leader.server.received(ONE, request(part))
+        await asyncio.sleep(0.1)
+    assert [file.closed for file in leader.opened] == [True, False]
+
+
+@play
 async def test_nor_does_another_that_is_asked_for_keep_it_open(leader: Leader) -> None:
+    leader.files[90] = bytes(2 * PART_BYTES)
     leader.server.received(ONE, request(0))
     await asyncio.sleep(1)
     for _ in range(int(IDLE_S)):

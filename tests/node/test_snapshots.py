@@ -414,6 +414,43 @@ async def test_38_the_log_reaches_back_to_the_older_of_two_snapshots() -> None:
 
 
 @scenario
+@pytest.mark.parametrize("opened_before", [False, True])
+async def test_37_a_snapshot_that_is_damaged_while_its_leader_lives_is_taken_again(opened_before: bool) -> None:
+    """Else a follower that needs it would fetch it for ever, and every backup be in vain, until more is written."""
+    async with Cluster(3, config=Config(), snapshot_after_bytes=AFTER_BYTES) as cluster:
+        leader = await cluster.leader()
+        away = next(replica for replica in cluster.nodes if replica != leader.id)
+        await cluster.crash(away)
+        await write(leader, 200)
+        point = await leader.take_snapshot()
+        newest = leader._snapshots.newest
+        assert newest is not None
+        if opened_before:
+            leader._server.received(ReplicaId(away), SnapshotRequest(point.index, point.term, 0, 1))
+            await eventually(lambda: leader._server._files, "it is open")
+        disk_of(cluster, int(leader.id)).flip_bit(newest.path, 8 * (newest.size_bytes - 40))
+        cluster.wire.heal()
+        await cluster.start(away)
+        there = cluster.machines[int(leader.id)].values
+        await eventually(lambda: cluster.machines[away].values == there, "it is back", within_s=20)
+
+
+@scenario
+async def test_37_a_damaged_snapshot_passes_for_none_that_was_just_taken() -> None:
+    async with Cluster(1, snapshot_after_bytes=NEVER_DUE) as cluster:
+        node = await cluster.leader()
+        await write(node, 20)
+        point, newest = await node.take_snapshot(), node._snapshots.newest
+        assert newest is not None
+        whole = disk_of(cluster, 1).contents(newest.path)
+        disk_of(cluster, 1).flip_bit(newest.path, 8 * (newest.size_bytes - 40))
+        assert await node.take_snapshot() == point
+        assert disk_of(cluster, 1).contents(newest.path) == whole
+        disk_of(cluster, 1).flip_bit(newest.path, 8 * (newest.size_bytes - 40))
+        assert b"".join([piece async for piece in node.backup()]) == whole
+
+
+@scenario
 async def test_a_machine_without_snapshots_is_asked_for_none() -> None:
     class Plain:
         apply, query = Store.apply, Store.query

@@ -105,6 +105,8 @@ class SnapshotServer:
         self._queue = RequestQueue(bytes_per_s)
         self._files: dict[tuple[Index, Term], OpenSnapshot] = {}
         self._used_at: dict[tuple[Index, Term], float] = {}
+        self._given: dict[ReplicaId, tuple[Index, Term]] = {}
+        """Whose end a follower was sent last."""
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -153,6 +155,10 @@ class SnapshotServer:
         if self._backlog_bytes(peer) > BACKLOG_BYTES:
             return
         index, term, offset = request.index, request.term, request.offset
+        if offset == 0 and self._given.get(peer) == (index, term):
+            # It has had all of it, and begins again: let the file be looked through, as when it is opened.
+            del self._given[peer]
+            await self._close((index, term))
         try:
             file = await self._file(index, term)
             data = await file.read_at(offset, request.size) if file is not None and offset < file.size_bytes else b""
@@ -164,6 +170,8 @@ class SnapshotServer:
             self._send(peer, SnapshotGone(index, term))
         elif data:
             self._send(peer, SnapshotChunk(index, term, file.size_bytes, offset, data))
+            if offset + len(data) == file.size_bytes:
+                self._given[peer] = (index, term)
 
     async def _file(self, index: Index, term: Term) -> OpenSnapshot | None:
         """The file, open. Before it is opened, those that nobody has asked for in a while are closed."""

@@ -192,16 +192,32 @@ class Snapshots:
         self._wal.release(self._store.log_needed_after)
 
     async def open(self, index: Index, term: Term) -> PinnedSnapshot | None:
-        """A snapshot, which stays while it is open; None if it is not there."""
+        """A snapshot, which stays while it is open; None if it is not there. All of it is read before: if it has been
+        damaged since it was written it does not count any more, and another is taken in its place."""
         for stored in self._store.all:
             if (stored.header.point.index, stored.header.point.term) == (index, term):
                 self._store.pin(index)
                 try:
-                    return PinnedSnapshot(self._store, index, await SnapshotFile.open(self._disk, stored.path))
+                    if await self._is_whole(stored):
+                        return PinnedSnapshot(self._store, index, await SnapshotFile.open(self._disk, stored.path))
                 except BaseException:
                     self._store.unpin(index)
                     raise
+                self._store.unpin(index)
+                with contextlib.suppress(NotExecuted):
+                    self.take()
         return None
+
+    async def _is_whole(self, stored: StoredSnapshot) -> bool:
+        """Whether it still is."""
+        try:
+            whole = await self._store.is_whole(stored)
+        except OSError as error:
+            log.warning("replica %d: %s cannot be read: %s", self._raft.id, stored.path, error)
+            return False
+        if not whole:
+            log.warning("replica %d: a snapshot does not count any more: %s", self._raft.id, stored.path)
+        return whole
 
     async def close(self) -> None:
         """Leave off."""
@@ -211,8 +227,9 @@ class Snapshots:
 
     async def _take(self, header: SnapshotHeader, pieces: Iterable[bytes]) -> SnapshotPoint:
         point = header.point
-        if self.newest is not None and self.newest.header.point.index >= point.index:
-            return self.newest.header.point  # nothing has been applied since
+        newest = self.newest
+        if newest is not None and newest.header.point.index >= point.index and await self._is_whole(newest):
+            return newest.header.point  # nothing has been applied since
         self.log_bytes, self._due_bytes = 0, self._after_bytes
         try:
             stored = await self._write(header, pieces)

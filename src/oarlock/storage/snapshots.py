@@ -6,6 +6,7 @@ and never over what it replaces, which goes afterwards.
 
 import logging
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -119,8 +120,9 @@ class SnapshotStore:
         try:
             await self._verify(stored.path)
         except CorruptSnapshot as damage:
-            self._all.remove(stored)
-            self.damage[stored.path] = damage
+            if stored in self._all:
+                self._all.remove(stored)
+                self.damage[stored.path] = damage
             return False
         return True
 
@@ -130,6 +132,8 @@ class SnapshotStore:
         others = [other for other in self._all if other.path != stored.path]
         self._all = sorted([stored, *others], key=lambda one: one.header.point.index, reverse=True)
         self.damage.pop(stored.path, None)
+        damaged, self.damage = list(self.damage), {}
+        await self._remove(damaged)
         await self.forget_old()
         return stored
 
@@ -142,11 +146,15 @@ class SnapshotStore:
         self._pins.remove(index)
 
     async def forget_old(self) -> None:
-        """Remove all but the newest two and those that are pinned. What cannot be removed is in nobody's way."""
+        """Remove all but the newest two and those that are pinned."""
         kept = [one for place, one in enumerate(self._all) if place < KEPT or one.header.point.index in self._pins]
-        old = [*(one.path for one in self._all if one not in kept), *self.damage]
-        self._all, self.damage = kept, {}
-        for path in old:
+        old = [one.path for one in self._all if one not in kept]
+        self._all = kept
+        await self._remove(old)
+
+    async def _remove(self, paths: Iterable[str]) -> None:
+        """What cannot be removed is in nobody's way."""
+        for path in paths:
             try:
                 await self._disk.remove(path)
             except OSError as error:
