@@ -132,6 +132,16 @@ def test_a_directory_that_was_never_used_holds_nothing_to_recover(tmp_path: Path
     refused(recover(command, tmp_path / "one", "--yes"), "there is nothing to recover")
 
 
+def test_what_was_made_where_a_replica_was_recovered_long_ago_is_not_that_recovery(
+    tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "one.before-recovery").mkdir()
+    one = str(tmp_path / "one")
+    assert command("init", "--data-dir", one, "--id", "1", "--members", "1=127.0.0.1:7001,2=127.0.0.1:7002")[0] == 0
+    for more in ((), ("--yes",)):
+        refused(recover(command, tmp_path / "one", *more), "has never started")
+
+
 def test_one_that_was_refused_can_be_recovered_and_is_told_of(tmp_path: Path, command: Command) -> None:
     a_directory(tmp_path / "one", 5, ())
     now(record_refusal(OsDisk(), str(tmp_path / "one"), "its past is older than its promises"))

@@ -119,12 +119,17 @@ async def survey(disk: Disk, directory: str, *, locked: bool = False) -> Survivo
 
 
 async def is_done(disk: Disk, directory: str) -> bool:
-    """Whether a recovery has been carried out, and not been started from yet."""
-    return (
+    """Whether a recovery has been carried out, and not been started from yet. One that was carried out long ago leaves
+    a directory aside, too, and then something else may have been made in the old place."""
+    if not (
         await disk.exists(directory + ASIDE_SUFFIX)
         and await disk.exists(f"{directory}/{IDENTITY_NAME}")
         and await has_never_started(disk, directory)
-    )
+    ):
+        return False
+    identity = await load_identity(disk, directory)
+    begins_with_a_state = bool((await SnapshotStore.look(disk, directory, identity.cluster_id)).all)
+    return begins_with_a_state and len(identity.configuration.members) == 1
 
 
 async def recovered(disk: Disk, directory: str, raft: str | None) -> tuple[Identity, SnapshotPoint]:
