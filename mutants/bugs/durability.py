@@ -135,7 +135,8 @@ BUGS = (
         name="frame-checksum-unchecked",
         rule="A frame whose payload does not match its checksum is not believed.",
         edits=(Edit("storage.frame", "if crc32c(payload) != header.payload_crc:", "if False:"),),
-        mix={"damaged sector": 40, "kill": 10},
+        mix={"damaged sector": 40, "kill": 30},
+        tests=("tests/storage/test_damage.py",),
     ),
     Bug(
         name="header-checksum-unchecked",
