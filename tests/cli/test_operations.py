@@ -363,6 +363,22 @@ def test_rejoin_keeps_what_was_there_and_begins_anew(cluster: Operated, oarlock:
     assert (tmp_path / "data.damaged-2").exists()
 
 
+def test_rejoin_makes_anew_what_another_rejoin_has_overtaken(
+    cluster: Operated, oarlock: Command, tmp_path: Path
+) -> None:
+    directory = directory_of_three(cluster, oarlock, tmp_path)
+    here = ["rejoin", "--data-dir", str(directory), "--at", cluster.at(1), "--yes"]
+    assert oarlock(*here)[0] == 0
+    overtaken = identity(directory)
+    for name in ("elsewhere", "here"):
+        arguments = here if name == "here" else [*here[:2], str(tmp_path / name), *here[3:], "--id", "4"]
+        assert oarlock(*arguments)[0] == 0
+        back = cluster.configuration.member(FOUR)
+        made = identity(directory if name == "here" else tmp_path / name)
+        assert back and back.incarnation == made.incarnation != overtaken.incarnation
+    assert identity(tmp_path / "data.damaged-2") == overtaken
+
+
 def test_rejoin_goes_on_where_it_was_killed(cluster: Operated, oarlock: Command, tmp_path: Path) -> None:
     directory = directory_of_three(cluster, oarlock, tmp_path)
     directory.rename(tmp_path / "data.damaged-1")

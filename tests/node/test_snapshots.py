@@ -566,6 +566,18 @@ async def test_leadership_goes_to_whom_it_is_meant_for() -> None:
 
 
 @scenario
+async def test_who_was_asked_to_take_over_may_do_so_after_all() -> None:
+    async with Cluster(3) as cluster:
+        leader = await cluster.leader()
+        target = (await cluster.followers())[0]
+        await leader.propose(b"hits+")
+        await eventually(lambda: leader.status().ready and target.status().ready)
+        cluster.wire.part([int(leader.id)], [replica for replica in cluster.ids if replica != leader.id])
+        with pytest.raises(OutcomeUnknown, match="nobody took over in time"):
+            await leader.transfer(target.id, timeout_s=0.5)
+
+
+@scenario
 async def test_what_is_no_address_gets_into_no_configuration() -> None:
     async with Cluster(1) as cluster:
         leader = await cluster.leader()

@@ -18,6 +18,7 @@ from oarlock.storage.identity import (
     IDENTITY_NAME,
     decode_identity,
     holds_nothing,
+    load_identity,
     new_incarnation,
     take_lock,
     waits_to_join,
@@ -57,7 +58,7 @@ def rejoin(data_dir: Path, replica: int | None, raft: str | None, at: str, yes: 
     member = _former(data_dir, replica, document)
     address = raft or member.address
     _see_that_it_could(document, member.id, address)
-    aside = None if asyncio.run(_is_new(data_dir)) else _free_name(data_dir)
+    aside = None if asyncio.run(_is_new(data_dir, member)) else _free_name(data_dir)
     if not yes:
         moved = f"{data_dir} would be moved to {aside}, " if aside else ""
         click.echo(
@@ -119,10 +120,16 @@ def _former(data_dir: Path, replica: int | None, document: MembersDocument) -> M
     return member
 
 
-async def _is_new(data_dir: Path) -> bool:
-    """Whether an earlier attempt has made it already, or there is nothing to keep."""
-    disk = OsDisk()
-    return await holds_nothing(disk, str(data_dir)) or await waits_to_join(disk, str(data_dir))
+async def _is_new(data_dir: Path, member: Member) -> bool:
+    """Whether an earlier attempt has made it already, or there is nothing to keep. One that another attempt has
+    overtaken, elsewhere, is of no use any more."""
+    disk, directory = OsDisk(), str(data_dir)
+    if await holds_nothing(disk, directory):
+        return True
+    if not await waits_to_join(disk, directory):
+        return False
+    made_for = (await load_identity(disk, directory)).member
+    return made_for.incarnation == member.incarnation or made_for.generation > member.generation
 
 
 def _moved_aside(data_dir: Path) -> list[Path]:

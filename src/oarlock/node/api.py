@@ -173,7 +173,8 @@ class Operations(Protocol):
         """Hand leadership over to ``target``, or to the best voter; the new leader.
 
         :raises NotLeader: another replica leads, or none is known
-        :raises Unavailable: nobody took over; this replica leads on
+        :raises Unavailable: nobody could take over; this replica leads on
+        :raises OutcomeUnknown: nobody has taken over in time, but may still
         """
         ...
 

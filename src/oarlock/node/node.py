@@ -492,7 +492,7 @@ class Node:
         self._schedule_turn()
         await self._until(lambda: not raft.handing_over and raft.leader != NO_REPLICA, now + timeout_s)
         if raft.leader in (NO_REPLICA, self.id):
-            raise Unavailable("nobody took over in time")
+            raise OutcomeUnknown("nobody took over in time")  # but was asked to, and may still
         return raft.leader
 
     async def take_snapshot(self) -> SnapshotPoint:
