@@ -189,4 +189,9 @@ BUGS = (
         rule="What the leader's disk finishes gives it time for the rest.",
         edits=(Edit("core.raft", "                transfer.disk_worked(self, leader)\n", ""),),
     ),
+    Bug(
+        name="stands-while-it-restores",
+        rule="Who restores a snapshot can apply nothing, and does not stand for an office in which it should.",
+        edits=(Edit("core.election", "return is_voter(raft) and not raft.restoring", "return is_voter(raft)"),),
+    ),
 )

@@ -65,8 +65,14 @@ def timeout(raft: Raft) -> None:
 
 
 def may_stand(raft: Raft) -> bool:
-    """Only voters stand for election; learners, replicas that have left, and one in the place of another data
-    directory, whose vote is not its own, do not."""
+    """Whether to stand for election. Who restores a snapshot does not: leading, it could apply nothing, so nobody would
+    learn what became of a write."""
+    return is_voter(raft) and not raft.restoring
+
+
+def is_voter(raft: Raft) -> bool:
+    """Learners are none, nor replicas that have left, nor one in the place of another data directory, whose vote is not
+    its own."""
     own = raft.configuration.member(raft.id)
     return own is not None and own.incarnation in (0, raft.incarnation) and raft.configuration.counts(raft.id)
 

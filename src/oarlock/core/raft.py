@@ -361,7 +361,7 @@ class Raft:
             case Leader():
                 role = "leader"
             case Follower():
-                role = "follower" if election.may_stand(self) else "learner"
+                role = "follower" if election.is_voter(self) else "learner"
             case _:
                 role = "candidate"
         return CoreStatus(
