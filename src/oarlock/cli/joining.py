@@ -37,6 +37,11 @@ def join(at: str, data_dir: Path, replica: ReplicaId, raft: str, wanted: Wanted)
     return change(at, wanted(new))
 
 
+def invitation(document: MembersDocument) -> Invitation:
+    """To the cluster that the document is of."""
+    return Invitation(document.cluster_id, document.cluster_name, document.configuration)
+
+
 def how_to_start(data_dir: Path) -> str:
     """What to do next."""
     return f"Start it with: oarlock serve --data-dir {shlex.quote(str(data_dir))}"
@@ -55,8 +60,7 @@ async def _prepared(
             )
         return _of(known)
     new = NewMember(id=replica, address=raft, incarnation=new_incarnation())
-    invitation = Invitation(document.cluster_id, document.cluster_name, document.configuration)
-    identity = invitation.identity_by(wanted(new).change(), replica)
+    identity = invitation(document).identity_by(wanted(new).change(), replica)
     await write_identity(disk, directory, identity)
     return _of(identity)
 

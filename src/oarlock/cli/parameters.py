@@ -14,20 +14,17 @@ _SIZE = re.compile(r"([0-9]{1,18}) ?(B|KiB|MiB|GiB|TiB)?", re.ASCII)
 _UNITS = {None: 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 
 
-def address(text: str) -> str:
+def address(text: str, *, to_be_dialled: bool = False) -> str:
     """``HOST:PORT``, kept as text once it is known to be one."""
     try:
-        return str(parse_address(text.strip()))
+        return str(parse_address(text.strip(), to_be_dialled=to_be_dialled))
     except InvalidAddress as error:
         raise click.BadParameter(str(error)) from error
 
 
 def reachable(text: str) -> str:
     """The same of an address that others dial: not the one that only stands for all of a machine's own."""
-    try:
-        return str(parse_address(text.strip(), to_be_dialled=True))
-    except InvalidAddress as error:
-        raise click.BadParameter(str(error)) from error
+    return address(text, to_be_dialled=True)
 
 
 def members(text: str) -> dict[ReplicaId, str]:

@@ -8,11 +8,10 @@ import click
 from oarlock.cli import options, parameters
 from oarlock.cli.changing import show
 from oarlock.cli.command import EXIT_CANNOT_START
-from oarlock.cli.joining import how_to_start, join
+from oarlock.cli.joining import how_to_start, invitation, join
 from oarlock.cli.remote import ask
 from oarlock.core.change import Change
 from oarlock.errors import NotExecuted, StartupError
-from oarlock.node.invitation import Invitation
 from oarlock.server.http.operations import ChangeRequest, MembersDocument, Replacement
 from oarlock.storage.identity import (
     IDENTITY_NAME,
@@ -96,7 +95,7 @@ def _see_that_it_could(document: MembersDocument, replica: ReplicaId, address: s
     :raises StartupError: the cluster has not formed yet
     """
     again = Change(replace=((replica, Member(replica, address, new_incarnation())),))
-    Invitation(document.cluster_id, document.cluster_name, document.configuration).identity_by(again, replica)
+    invitation(document).identity_by(again, replica)
 
 
 def _former(data_dir: Path, replica: int | None, document: MembersDocument) -> Member:
