@@ -58,7 +58,13 @@ BUGS = (
     Bug(
         name="failed-watch-forgotten",
         rule="A transaction is not executed if its client was told that a key could not be watched.",
-        edits=(Edit("server.redis.transactions", "watched=[(keys[0], -1)],", "watched=[],"),),
+        edits=(
+            Edit(
+                "server.redis.transactions",
+                "self.watched: list[Watched] = [(keys[0], -1)]",
+                "self.watched: list[Watched] = []",
+            ),
+        ),
         tries=("network",),
     ),
     Bug(

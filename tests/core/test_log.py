@@ -5,7 +5,8 @@ import random
 import pytest
 
 from oarlock.core.invariants import LOG_IS_CONTIGUOUS
-from oarlock.core.log import Log, Mark
+from oarlock.core.log import Log
+from oarlock.core.ready import Mark
 from oarlock.errors import InvariantViolated
 from oarlock.testing.script.replica import past_entry
 from oarlock.types import Configuration, Entry, EntryKind, Index, SnapshotPoint, Term

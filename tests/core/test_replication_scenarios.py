@@ -2,8 +2,9 @@
 
 import pytest
 
-from oarlock.core.log import Log, Mark
+from oarlock.core.log import Log
 from oarlock.core.messages import AppendEntries
+from oarlock.core.ready import Mark
 from oarlock.core.roles import Leader
 from oarlock.errors import Overloaded
 from oarlock.testing.script.cluster import Cluster

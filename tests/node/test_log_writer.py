@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from oarlock.core.log import Mark
 from oarlock.core.messages import CoreMessage, RequestVoteReply
-from oarlock.core.ready import Persist
+from oarlock.core.ready import Mark, Persist
 from oarlock.errors import ReplicaFailed
 from oarlock.node.log_writer import DurablePosition, LogWriter, Outgoing
 from oarlock.types import Entry, EntryKind, Index, ReplicaId, Term

@@ -5,8 +5,10 @@ Same inputs, same outputs. Start reading at ``raft.py``.
 
 from oarlock.core.change import Change
 from oarlock.core.config import Config
-from oarlock.core.raft import CoreStatus, Raft, Restored
+from oarlock.core.raft import Raft
 from oarlock.core.ready import Fetch, Persist, ReadConfirmed, ReadRefused, Ready
+from oarlock.core.restored import Restored
+from oarlock.core.status import CoreStatus
 
 __all__ = [
     "Change",

@@ -6,24 +6,9 @@ append or commit is decided in ``replication.py``; what snapshots allow to be fo
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from oarlock.core.invariants import LOG_IS_CONTIGUOUS
+from oarlock.core.ready import Mark
 from oarlock.types import Entry, Index, SnapshotPoint, Term
-
-
-class Mark(msgspec.Struct, frozen=True, gc=False):
-    """What one persist makes durable; handed back through ``Raft.persisted`` once it is.
-
-    ``epoch`` tells apart two entries that stood at the same place before and after a truncation: the completion of
-    an fsync from before a truncation says nothing of what was written after it, even at an equal (index, term).
-    """
-
-    epoch: int
-    index: Index
-    term: Term
-    """The current term that became durable, not the last entry's."""
-    vote: int
 
 
 class Log:

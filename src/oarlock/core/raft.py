@@ -14,10 +14,8 @@ the table (role, message) → handler. The rules themselves have a home each: ``
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
-
-import msgspec
 
 from oarlock.core import authority, election, membership, replication, snapshot, transfer
 from oarlock.core.change import Change
@@ -31,7 +29,7 @@ from oarlock.core.invariants import (
     SNAPSHOT_STANDS_IN_LOG,
     TERM_IS_MONOTONIC,
 )
-from oarlock.core.log import Log, Mark
+from oarlock.core.log import Log
 from oarlock.core.log_time import LogTime
 from oarlock.core.membership import Configurations
 from oarlock.core.messages import (
@@ -47,8 +45,10 @@ from oarlock.core.messages import (
     StaleTerm,
     TimeoutNow,
 )
-from oarlock.core.ready import Fetch, Persist, ReadConfirmed, ReadRefused, Ready
+from oarlock.core.ready import Fetch, Mark, Persist, ReadConfirmed, ReadRefused, Ready
+from oarlock.core.restored import Restored
 from oarlock.core.roles import Candidate, Follower, Leader, PreCandidate, Role
+from oarlock.core.status import CoreStatus
 from oarlock.errors import NotLeader, Overloaded
 from oarlock.types import (
     NO_REPLICA,
@@ -61,39 +61,6 @@ from oarlock.types import (
     SnapshotPoint,
     Term,
 )
-
-
-class Restored(msgspec.Struct, frozen=True):
-    """What a replica's disk holds when it starts."""
-
-    term: Term
-    vote: ReplicaId
-    configuration: Configuration
-    """In force at the log's base, if there is no snapshot."""
-    base_index: Index = Index(0)
-    base_term: Term = Term(0)
-    entries: Sequence[Entry] = ()
-    base_time_ms: int = 0
-    snapshot: SnapshotPoint | None = None
-    """The newest that is on the disk, which the state machine has been restored from. The log may begin before it."""
-
-
-class CoreStatus(msgspec.Struct, frozen=True):
-    """A snapshot of a core."""
-
-    replica: ReplicaId
-    role: str
-    """``leader``, ``candidate`` (also while asking for pre-votes), ``follower``, or ``learner``."""
-    term: Term
-    leader: ReplicaId
-    """0 while unknown."""
-    commit_index: Index
-    applied_index: Index
-    last_index: Index
-    durable_index: Index
-    voters: tuple[ReplicaId, ...]
-    sentinel_committed: bool
-    """On a leader: whether this term's first entry is committed, and so reads can be verified."""
 
 
 class Raft:

@@ -15,10 +15,23 @@ from typing import Any
 
 import msgspec
 
-from oarlock.core.log import Mark
 from oarlock.core.messages import CoreMessage
 from oarlock.errors import NotExecuted
 from oarlock.types import Entry, Index, ReplicaId, SnapshotPoint, Term
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """What one persist makes durable; handed back through ``Raft.persisted`` once it is.
+
+    ``epoch`` tells apart two entries that stood at the same place before and after a truncation: the completion of
+    an fsync from before a truncation says nothing of what was written after it, even at an equal (index, term).
+    """
+
+    epoch: int
+    index: Index
+    term: Term
+    """The current term that became durable, not the last entry's."""
+    vote: int
 
 
 class Persist(msgspec.Struct, frozen=True):

@@ -59,7 +59,7 @@ class Candidate:
         """As of the pre-vote before it (fast failover)."""
 
 
-class ReadToken(msgspec.Struct, frozen=True):
+class ReadToken(msgspec.Struct):
     """One waiting ``verify_authority``: released once a majority has echoed ``beat`` or a later one."""
 
     request: Any

@@ -60,14 +60,14 @@ from oarlock.node.api import MemberStatus, PlacedQuery, Sink, Status
 from oarlock.node.applier import Applier
 from oarlock.node.batch import BATCH_BYTES, encode_batch
 from oarlock.node.clock import Clock, LoopClock
-from oarlock.node.fetching import PART_BYTES, SnapshotFetcher
+from oarlock.node.fetching import SnapshotFetcher
 from oarlock.node.intake import Intake, command_bytes, is_command, slice_bytes
 from oarlock.node.invitation import Invitation
 from oarlock.node.log_writer import DurablePosition, LogWriter, Outgoing
 from oarlock.node.member_status import member_statuses
 from oarlock.node.reads import QueryGroup, Reads, RemoteRound, Round
 from oarlock.node.serving import SnapshotServer
-from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES, Snapshots, restore
+from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES, PinnedSnapshot, Snapshots, in_parts, restore
 from oarlock.node.turn_timer import TurnTimer
 from oarlock.node.writes import Group, Writes
 from oarlock.state_machine import StateMachine
@@ -511,8 +511,12 @@ class Node:
         except Exception as error:
             raise Unavailable("this replica failed while it wrote the snapshot, and stops") from error
 
-    async def backup(self) -> AsyncIterator[bytes]:
+    def backup(self) -> AsyncIterator[bytes]:
         """A snapshot file's bytes; see :class:`oarlock.node.api.Operations`."""
+        return in_parts(self._open_fresh_snapshot)
+
+    async def _open_fresh_snapshot(self) -> PinnedSnapshot:
+        """One that holds every write which had finished before."""
         barrier = _FutureSink(self._loop)
         self.query((), barrier)
         await barrier.future
@@ -523,11 +527,7 @@ class Node:
         file = await self._snapshots.open(point.index, point.term)
         if file is None:
             raise Unavailable("the snapshot made way for a newer one: try again")
-        try:
-            for offset in range(0, file.size_bytes, PART_BYTES):
-                yield await file.read_at(offset, PART_BYTES)
-        finally:
-            await file.close()
+        return file
 
     # ── what servers call (oarlock.node.api.Replica) ─────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,12 +27,16 @@ RESEND_S = 0.25
 the first is as good, should it still come, or a leader slower than this would never be heard."""
 
 
-class QueryGroup(msgspec.Struct):
+class QueryGroup:
     """Queries that came together, and where their answers go."""
 
-    queries: Sequence[Any]
-    sink: Sink | None
-    deadline: float
+    __slots__ = ("deadline", "queries", "sink")
+
+    def __init__(self, queries: Sequence[Any], sink: Sink, deadline: float) -> None:
+        self.queries = queries
+        self.sink: Sink | None = sink
+        """None once it has failed: nobody waits for an answer."""
+        self.deadline = deadline
 
 
 class Round(msgspec.Struct):
@@ -46,7 +50,7 @@ class Round(msgspec.Struct):
     """The leader's log time when it was confirmed."""
 
 
-class RemoteRound(msgspec.Struct, frozen=True):
+class RemoteRound(NamedTuple):
     """A follower's request: what a leader's core hands back when the token is decided."""
 
     peer: ReplicaId

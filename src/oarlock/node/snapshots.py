@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from oarlock.core.raft import Raft
 from oarlock.core.snapshot import needed_after
 from oarlock.errors import NotExecuted, Overloaded, ReplicaFailed
 from oarlock.node.applier import Applier, Origins
+from oarlock.node.fetching import PART_BYTES
 from oarlock.storage.disk import Disk, is_lack_of_space
 from oarlock.storage.identity import Identity
 from oarlock.storage.snapshot import SnapshotFile, SnapshotHeader, SnapshotWriter
@@ -293,3 +294,13 @@ class PinnedSnapshot:
         await self._file.close()
         self._store.unpin(self._index)
         await self._store.forget_old()
+
+
+async def in_parts(opened: Callable[[], Awaitable[PinnedSnapshot]]) -> AsyncIterator[bytes]:
+    """The bytes of a snapshot's file, which is opened when the first are wanted."""
+    file = await opened()
+    try:
+        for offset in range(0, file.size_bytes, PART_BYTES):
+            yield await file.read_at(offset, PART_BYTES)
+    finally:
+        await file.close()

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from oarlock.errors import NotExecuted, OarlockError, OutcomeUnknown, ReplicaFailed, Unavailable
 from oarlock.node.api import PlacedQuery, Sink, tell
@@ -28,18 +26,28 @@ WINDOW_BYTES = 16 * BATCH_BYTES
 """Bytes of undecided slices; more wait uncut, since an origin must be able to send all of them again."""
 
 
-class Group(msgspec.Struct):
+class Group:
     """Commands that came together and stay together, and where their outcome goes."""
 
-    commands: Sequence[Command]
-    size_bytes: int
-    sink: Sink | None
-    """None once an outcome was reported: whatever happens now, nobody waits for it."""
-    deadline: float
-    placed: Sequence[PlacedQuery] = ()
+    __slots__ = ("commands", "deadline", "placed", "sink", "size_bytes")
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        size_bytes: int,
+        sink: Sink,
+        deadline: float,
+        placed: Sequence[PlacedQuery] = (),
+    ) -> None:
+        self.commands = commands
+        self.size_bytes = size_bytes
+        self.sink: Sink | None = sink
+        """None once an outcome was reported: whatever happens now, nobody waits for it."""
+        self.deadline = deadline
+        self.placed = placed
 
 
-class Cut(msgspec.Struct, frozen=True):
+class Cut(NamedTuple):
     """A slice on its way, and the groups in it."""
 
     slice: Slice

@@ -4,40 +4,63 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
-import msgspec
-
 from oarlock.errors import NotExecuted, OarlockError, Unavailable
 from oarlock.node.api import PlacedQuery
 from oarlock.server.redis import failures, replies
 from oarlock.server.redis.commands import Kind
 
 
-class Group(msgspec.Struct, eq=False):
+class Group:
     """Consecutive commands, and the :class:`~oarlock.node.api.Sink` of their outcome.
 
     A group of reads takes a round. A group of writes may have reads between, before and after them, which are answered
     at their place as the writes are applied: `SET k 1; GET k; SET k 2` is one group, and its GET answers 1.
     """
 
-    kind: Kind
-    resp3: bool
-    """The client's choice when it asked, which HELLO may change before the answer comes."""
-    when_answered: Callable[[], None]
-    items: list[Any]
-    """Canonical writes or queries; for :attr:`Kind.LOCAL`, replies in bytes."""
-    plain: bool = False
-    """Only GETs, or only SETs without options."""
-    placed: list[PlacedQuery] = []
-    """Reads of a group of writes: each with the number of writes before it."""
-    size_bytes: int = 0
-    """In the log."""
-    held_bytes: int = 0
-    """What it counts for among what waits."""
-    abandoned: bool = False
-    """Its client is gone."""
-    answered: bool = False
-    results: Sequence[Any] = ()
-    error: OarlockError | None = None
+    __slots__ = (
+        "abandoned",
+        "answered",
+        "error",
+        "held_bytes",
+        "items",
+        "kind",
+        "placed",
+        "plain",
+        "resp3",
+        "results",
+        "size_bytes",
+        "when_answered",
+    )
+
+    def __init__(
+        self,
+        kind: Kind,
+        resp3: bool,
+        when_answered: Callable[[], None],
+        items: list[Any],
+        *,
+        plain: bool = False,
+        answered: bool = False,
+    ) -> None:
+        self.kind = kind
+        self.resp3 = resp3
+        """The client's choice when it asked, which HELLO may change before the answer comes."""
+        self.when_answered = when_answered
+        self.items = items
+        """Canonical writes or queries; for :attr:`Kind.LOCAL`, replies in bytes."""
+        self.plain = plain
+        """Only GETs, or only SETs without options."""
+        self.placed: list[PlacedQuery] = []
+        """Reads of a group of writes: each with the number of writes before it."""
+        self.size_bytes = 0
+        """In the log."""
+        self.held_bytes = 0
+        """What it counts for among what waits."""
+        self.abandoned = False
+        """Its client is gone."""
+        self.answered = answered
+        self.results: Sequence[Any] = ()
+        self.error: OarlockError | None = None
 
     def __len__(self) -> int:
         """How many commands it holds, each of which gets a reply."""

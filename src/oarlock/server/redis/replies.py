@@ -15,13 +15,13 @@ CHUNK_BYTES: Final = 256 * 1024
 """About how much is encoded at a time."""
 
 
-class Verbatim(msgspec.Struct, frozen=True, gc=False):
+class Verbatim(msgspec.Struct):
     """Text for people: a bulk string in RESP2, a verbatim string in RESP3."""
 
     text: bytes
 
 
-class Encoded(msgspec.Struct, frozen=True, gc=False):
+class Encoded(msgspec.Struct):
     """A reply that is encoded already."""
 
     data: bytes

@@ -7,8 +7,6 @@ command spoils the transaction, and a wrong option only its own reply.
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from oarlock.kv.glob import MAX_PATTERN_BYTES
 from oarlock.kv.packing import Watched, exec_command
 from oarlock.kv.results import OK, ErrorReply, SimpleString
@@ -75,17 +73,14 @@ class Transaction:
 class Watch(Group):
     """A WATCH: a read of versions. No later write of its connection is submitted before it is answered."""
 
-    keys: Sequence[bytes] = ()
-    watched: list[Watched] = msgspec.field(default_factory=list)
-    """The keys and their versions; before they are known, or if they never are, what lets no transaction through."""
+    __slots__ = ("keys", "watched")
 
-    @classmethod
-    def of(cls, keys: Sequence[bytes], resp3: bool, when_answered: Callable[[], None]) -> "Watch":
-        size_bytes = sum(map(len, keys)) + _OVERHEAD_BYTES * len(keys)
-        return cls(
-            Kind.READ, resp3, when_answered, [(b"VERSION", *keys)],
-            size_bytes=size_bytes, keys=keys, watched=[(keys[0], -1)],
-        )  # fmt: skip
+    def __init__(self, keys: Sequence[bytes], resp3: bool, when_answered: Callable[[], None]) -> None:
+        super().__init__(Kind.READ, resp3, when_answered, [(b"VERSION", *keys)])
+        self.size_bytes = sum(map(len, keys)) + _OVERHEAD_BYTES * len(keys)
+        self.keys = keys
+        self.watched: list[Watched] = [(keys[0], -1)]
+        """Keys with their versions; before they are known, or if they never are, what lets no transaction through."""
 
     def resolved(self, results: Sequence[Any]) -> None:
         self.watched = list(zip(self.keys, results[0], strict=True))
@@ -115,26 +110,23 @@ class Watches:
 class Exec(Group):
     """A transaction on its way: one command, completed when its watches are answered."""
 
-    commands: list[Canonical] = msgspec.field(default_factory=list)
-    given: list[Encoded | None] = msgspec.field(default_factory=list)
-    """Replies that are known already, and None where the result of a command will stand."""
-    watches: list[Watch] = msgspec.field(default_factory=list)
+    __slots__ = ("commands", "given", "watches")
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         commands: list[Canonical],
         given: list[Encoded | None],
         watches: list[Watch],
         resp3: bool,
         when_answered: Callable[[], None],
-    ) -> "Exec":
-        size_bytes = sum(watch.size_bytes for watch in watches) + sum(map(size_in_log, commands))
-        words = sum(map(len, commands))
-        return cls(
-            Kind.WRITE, resp3, when_answered, [(b"EXEC",)], commands=commands, given=given, watches=watches,
-            size_bytes=size_bytes, held_bytes=ARGUMENT_BYTES * words + _OVERHEAD_BYTES * len(commands),
-        )  # fmt: skip
+    ) -> None:
+        super().__init__(Kind.WRITE, resp3, when_answered, [(b"EXEC",)])
+        self.commands = commands
+        self.given = given
+        """Replies that are known already, and None where the result of a command will stand."""
+        self.watches = watches
+        self.size_bytes = sum(watch.size_bytes for watch in watches) + sum(map(size_in_log, commands))
+        self.held_bytes = ARGUMENT_BYTES * sum(map(len, commands)) + _OVERHEAD_BYTES * len(commands)
 
     def seal(self) -> None:
         watched = [each for watch in self.watches for each in watch.watched]
@@ -193,7 +185,7 @@ def watch(session: Session, request: Request) -> "Reply | Watch":
     keys = session.watches.new_among(request[1:])
     if not keys:
         return OK
-    new = Watch.of(keys, session.resp3, session.answered)
+    new = Watch(keys, session.resp3, session.answered)
     if new.size_bytes + session.watches.size_bytes > _MAX_WATCHED_BYTES:
         raise Refused(ErrorReply(b"ERR too many keys are watched"))
     session.watches.add(new)
@@ -224,5 +216,5 @@ def exec_(session: Session, request: Request) -> "Reply | Exec":
             commands.append(item)
             replies.append(None)
     if commands or watches:
-        return Exec.of(commands, replies, watches, session.resp3, session.answered)
+        return Exec(commands, replies, watches, session.resp3, session.answered)
     return list(replies)

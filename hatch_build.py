@@ -1,0 +1,61 @@
+"""Compiles what every request passes, when a wheel is built and asked to: ``HATCH_BUILD_HOOKS_ENABLE=1 pip install .``
+
+mypyc makes an extension of ordinary typed modules. Nothing in them is written for it, and the same sources run
+without: a compiled replica and an interpreted one take the same decisions and understand each other. Which modules
+are compiled stands in ``pyproject.toml``; what keeps one from being compiled, in ``tests/test_compiled.py``.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+_BUILD = """
+from mypyc.build import mypycify
+from setuptools import setup
+setup(
+    name="oarlock",
+    packages=[],
+    package_dir={"": "src"},
+    ext_modules=mypycify(["--strict", "--ignore-missing-imports", *%r], opt_level="2", group_name="oarlock"),
+)
+"""
+
+
+class CompiledBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Adds the extension modules to the wheel. The source tree stays as it is: one left there would go before the
+    source it was made of, also when that is edited."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable":
+            return
+        source = Path(self.root) / "src"
+        modules = [f"src/{module.replace('.', '/')}.py" for module in self.config["modules"]]
+        with tempfile.TemporaryDirectory() as scratch:
+            shutil.copytree(source, Path(scratch) / "src", ignore=shutil.ignore_patterns("__pycache__"))
+            (Path(scratch) / "setup.py").write_text(_BUILD % modules)
+            built = subprocess.run(
+                [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "built"],
+                cwd=scratch,
+                env=os.environ | {"MYPYPATH": "src"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if built.returncode != 0:
+                raise RuntimeError(f"mypyc or the C compiler failed:\n{built.stdout}{built.stderr}")
+            kept = Path(self.directory) / "compiled"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(Path(scratch) / "built", kept)
+        for extension in kept.rglob("*.so"):
+            build_data["force_include"][str(extension)] = str(extension.relative_to(kept))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        shutil.rmtree(Path(self.directory) / "compiled", ignore_errors=True)
