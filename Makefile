@@ -5,9 +5,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
+COMPILED_TESTS ?= tests/test_compiled.py tests/kv tests/network tests/server tests/process
+
+# Speed is measured of what users run, which is compiled. Without a C compiler: make bench INTERPRETED=1
+COMPILED := $(CURDIR)/build/compiled
+UNVERIFIED := $(CURDIR)/build/unverified$(if $(INTERPRETED),-interpreted)
+INTO := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target
+COMPILED_INTO := HATCH_BUILD_HOOKS_ENABLE=1 $(INTO)
+SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
+ifdef INTERPRETED
+MEASURED := $(STAMP)
+MEASURE := $(BIN)/python
+else
+MEASURED := $(COMPILED)/.installed
+MEASURE := PYTHONPATH=$(COMPILED) $(BIN)/python
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads bench-shares bench-restart soak plots clean
+.PHONY: help install compiled demo test test-long test-compiled check simulate fuzz mutants format bench bench-etcd bench-crowd bench-reads bench-shares bench-restart soak plots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +38,14 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,test,dev]'
 	@touch $@
 
+compiled: $(COMPILED)/.installed ## Compile what every request passes, to build/compiled (needs a C compiler)
+
+$(COMPILED)/.installed: $(STAMP) $(SOURCES)
+	@echo "Compiling (two to three minutes)"
+	@rm -rf $(COMPILED)
+	@$(COMPILED_INTO) $(COMPILED) .
+	@touch $@
+
 demo: $(STAMP) ## Three replicas, load, kill -9 of the leader, recovery: what clients notice
 	@$(BIN)/python examples/demo.py
 
@@ -31,6 +54,9 @@ test: $(STAMP) ## Run the tests, two at a time
 
 test-long: $(STAMP) ## Run the tests that `make test` leaves out for the time they take
 	$(BIN)/python -m pytest -n 2 -m long
+
+test-compiled: $(COMPILED)/.installed ## Run the tests of what is compiled, compiled
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest -n 2 $(COMPILED_TESTS)
 
 check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
@@ -55,26 +81,32 @@ format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Compare with one redis-server by redis-benchmark; ARGS="--help" lists the options
-	@$(BIN)/python bench/against_redis.py $(ARGS)
+bench: $(MEASURED) ## Compare with one redis-server by redis-benchmark; ARGS="--help" lists the options
+	@$(MEASURE) bench/against_redis.py $(ARGS)
 
-bench-etcd: $(STAMP) ## Compare with three etcd servers in the same way (needs etcd and Debian's Go; says how)
-	@$(BIN)/python bench/against_etcd.py $(ARGS)
+bench-etcd: $(MEASURED) ## Compare with three etcd servers in the same way (needs etcd and Debian's Go; says how)
+	@$(MEASURE) bench/against_etcd.py $(ARGS)
 
-bench-crowd: $(STAMP) ## Ten thousand idle clients, and clients that nobody wants: what they cost the others
-	@$(BIN)/python bench/crowd.py $(ARGS)
+bench-crowd: $(MEASURED) ## Ten thousand idle clients, and clients that nobody wants: what they cost the others
+	@$(MEASURE) bench/crowd.py $(ARGS)
 
-bench-reads: $(STAMP) ## What it costs a read to be linearizable: against the same server without the proof
-	@$(BIN)/python bench/reads.py $(ARGS)
+bench-reads: $(MEASURED) $(UNVERIFIED)/.installed ## What it costs a read to be linearizable: against the same server without the proof
+	@$(MEASURE) bench/reads.py --unverified $(UNVERIFIED) $(ARGS)
+
+$(UNVERIFIED)/.installed: $(STAMP) $(SOURCES) bench/unverified.py
+	@$(BIN)/python bench/unverified.py build/unverified-source
+	@rm -rf $(UNVERIFIED)
+	@$(if $(INTERPRETED),$(INTO),$(COMPILED_INTO)) $(UNVERIFIED) build/unverified-source
+	@touch $@
 
 bench-shares: $(VENV)/.bench ## Where each microsecond of a GET and a SET goes, by sampling a leader and a follower
 	@$(BIN)/python bench/shares.py $(ARGS)
 
-bench-restart: $(STAMP) ## How long a replica takes to come back, with what it has and with nothing
-	@$(BIN)/python bench/restart.py $(ARGS)
+bench-restart: $(MEASURED) ## How long a replica takes to come back, with what it has and with nothing
+	@$(MEASURE) bench/restart.py $(ARGS)
 
-soak: $(STAMP) ## Twenty minutes of constant load: memory, disk and waits stay bounded; ARGS="--help"
-	@$(BIN)/python bench/soak.py $(ARGS)
+soak: $(MEASURED) ## Twenty minutes of constant load: memory, disk and waits stay bounded; ARGS="--help"
+	@$(MEASURE) bench/soak.py $(ARGS)
 
 plots: $(VENV)/.bench ## Draw the pictures of docs/performance.md from measurements; ARGS="--help" lists the options
 	@$(BIN)/python bench/plot.py $(ARGS)

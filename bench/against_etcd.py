@@ -21,7 +21,7 @@ from typing import Literal
 from etcd_servers import etcd_cluster
 from go_client import Command, GoClient, require_etcd
 from load import CLIENTS, KEYS, Load, Measurement, fill, measure, median, note, redis_benchmark, verify
-from servers import Server, cluster
+from servers import BUILD, Server, cluster
 
 GUESSED_RATE = {"put": 5_000, "get": 10_000}
 """Requests a second, to tell redis-benchmark how many make a turn of about the right length."""
@@ -116,7 +116,7 @@ def at_one_leader(server: Server, load: Callable[[], Load]) -> Measurement:
 
 def print_table(results: Results, options: argparse.Namespace) -> None:
     version = subprocess.run(["etcd", "--version"], capture_output=True, text=True).stdout.split()[2]
-    print(f"Three replicas beside three etcd servers ({version}), {CLIENTS} clients at the leader of each.")
+    print(f"Three replicas ({BUILD}) beside three etcd servers ({version}), {CLIENTS} clients at the leader of each.")
     print(f"{KEYS:,} keys, {os.cpu_count()} cores shared by all; medians of {options.alternations}.\n")
     print("                                               operations a second        latency ms    CPU µs an operation")
     print(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from load import CLIENTS, KEYS, Measurement, fill, measure, median, note, redis_benchmark, save, verify
-from servers import cluster, redis_server, require
+from servers import BUILD, cluster, redis_server, require
 
 REQUESTS = {1: 100_000, 64: 1_000_000}
 """Requests of one measurement, by pipeline depth: a few seconds each."""
@@ -75,7 +75,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def print_table(workloads: list[Workload], results: Results, options: argparse.Namespace) -> None:
     version = subprocess.run(["redis-server", "--version"], capture_output=True, text=True).stdout.split()[2]
-    print(f"Three replicas, clients at the {options.at}, against one Redis ({version}) with appendfsync always.")
+    print(
+        f"Three replicas ({BUILD}), clients at the {options.at}, against one Redis ({version}) with appendfsync always."
+    )
     print(
         f"{CLIENTS} clients, {KEYS:,} keys, {os.cpu_count()} cores shared by all; medians of {options.alternations}.\n"
     )

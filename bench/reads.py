@@ -1,7 +1,7 @@
 """``make bench-reads``: what linearizability costs a read.
 
 The same server twice, taking turns within one run: as it is, and answering GETs from its leader's state at once,
-without the round that proves that it still leads (``unverified_serve.py``). At the end the followers of each are
+without the round that proves that it still leads (``unverified.py``). At the end the followers of each are
 stopped, to show that the one needs them for a GET and the other does not: else the comparison would be void.
 """
 
@@ -19,9 +19,8 @@ from pathlib import Path
 
 import redis
 from load import CLIENTS, KEYS, Measurement, fill, key_name, measure, median, note, redis_benchmark, save, verify
-from servers import RedisServer, cluster, require
+from servers import BUILD, RedisServer, cluster, require
 
-UNVERIFIED = Path(__file__).with_name("unverified_serve.py")
 REQUESTS = {1: 100_000, 64: 1_000_000}
 """Requests of one measurement, by pipeline depth: a few seconds each."""
 TARGET = {1: "0.8 or better", 64: "near 1"}
@@ -40,7 +39,7 @@ def main() -> None:
         directory = Path(name)
         with (
             cluster(directory / "verified", "leader", "verified") as verified,
-            cluster(directory / "unverified", "leader", "unverified", [str(UNVERIFIED)]) as unverified,
+            cluster(directory / "unverified", "leader", "unverified", package=options.unverified) as unverified,
         ):
             servers = (verified, unverified)
             for server in servers:
@@ -70,6 +69,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--alternations", type=int, default=5, help="how often each server has its turn (5)")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the usual number of requests (1.0)")
     parser.add_argument("--directory", default=None, help="where the data goes")
+    parser.add_argument(
+        "--unverified", type=Path, metavar="DIR", required=True, help="where the other package lies (unverified.py)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there, for make plots")
     return parser.parse_args()
 
@@ -99,7 +101,7 @@ def stopped_followers(directory: Path, leader_port: int) -> Iterator[None]:
 
 
 def print_table(results: Results, alternations: int) -> None:
-    print("GETs at the leader of three replicas: verified by a round, and answered from its state at once.")
+    print(f"GETs at the leader of three replicas ({BUILD}): verified by a round, and answered from its state at once.")
     print(f"{CLIENTS} clients, {KEYS:,} keys, {os.cpu_count()} cores shared by all; medians of {alternations}.\n")
     print("                        requests a second         latency ms    CPU µs a request")
     print("                      median   range              p50     p99        3 servers")

@@ -15,6 +15,11 @@ from typing import Any
 
 import redis
 
+import oarlock
+
+BUILD = "compiled" if oarlock.__compiled__ else "interpreted"
+"""How the package runs that is measured: no figure means anything without."""
+
 START_TIMEOUT_S = 60.0
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -49,17 +54,18 @@ def cluster(
     directory: Path,
     at: str,
     name: str = "oarlock",
-    program: Sequence[str] = ("-m", "oarlock"),
     options: Sequence[str] = (),
+    package: Path | None = None,
 ) -> Iterator[RedisServer]:
     """Three replicas under ``oarlock local``; clients talk to the ``leader`` or to a ``follower``.
 
-    ``program`` is what the interpreter runs, where it is not the product's own command line; ``options`` are further
-    ones of ``oarlock local``."""
-    command = [sys.executable, *program, "local", "--data-dir", str(directory), *options]
+    ``options`` are further ones of ``oarlock local``; ``package`` is where the package lies that is measured, if it is
+    another than this program's own."""
+    environment = os.environ | ({"PYTHONPATH": str(package)} if package is not None else {})
+    command = [sys.executable, "-m", "oarlock", "local", "--data-dir", str(directory), *options]
     for option in ("--redis-port", "--raft-port", "--http-port"):
         command += [option, str(free_port(3))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         lines = []

@@ -25,6 +25,8 @@ from oarlock.server.redis.protocol import RequestParser
 from oarlock.storage import identity, replay, segment, snapshot
 from oarlock.storage.frame import Frame
 
+pytestmark = pytest.mark.interpreted  # targets extend and replace parts of decoders
+
 INPUTS = 2_000
 CPU_S = 0.3
 """What a target may use of the tests' time. The slow ones take fewer inputs."""

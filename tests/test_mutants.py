@@ -13,6 +13,8 @@ from mutants.worker import Job, Report
 import oarlock
 from oarlock.testing.simulation.faults import PROFILES
 
+pytestmark = pytest.mark.interpreted
+
 PACKAGE = Path(oarlock.__file__).parent
 
 

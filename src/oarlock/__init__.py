@@ -13,6 +13,7 @@ await leader.change(oarlock.Change(add=(member,)))
 
 from collections.abc import Mapping
 
+from oarlock.core import raft as _raft
 from oarlock.core.change import Change
 from oarlock.core.config import Config
 from oarlock.errors import (
@@ -39,6 +40,9 @@ from oarlock.storage.os_disk import OsDisk
 from oarlock.types import Command, Member, ReplicaId
 
 __version__ = "0.1.0"
+
+__compiled__ = not str(_raft.__file__).endswith(".py")
+"""Whether what every request passes runs as an extension (hatch_build.py) or is interpreted. All else is the same."""
 
 
 async def initialise(directory: str, replica: int, members: Mapping[int, str], cluster_name: str = "oarlock") -> None:

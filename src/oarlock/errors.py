@@ -82,6 +82,12 @@ class OutcomeUnknown(OarlockError):
 class ReplicaFailed(OarlockError):
     """This replica met an error that it must not survive (disk, apply, a broken invariant) and has stopped."""
 
+    def __init__(self, text: str, cause: BaseException | None = None) -> None:
+        """``cause`` becomes ``__cause__``, which ``raise ... from`` says to nobody where it is compiled."""
+        super().__init__(text)
+        if cause is not None:
+            self.__cause__ = cause
+
 
 class ReplicaRefused(ReplicaFailed):
     """The other replicas will not have this one: its data directory is not what it should be. Exit status 2."""

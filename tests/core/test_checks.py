@@ -97,6 +97,7 @@ def confirm_for_ever(raft: Any, leader: Any) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value and "\n" not in value else "",
 )
+@pytest.mark.interpreted
 def test_a_core_with_a_bug_fails(
     where: Any, what: str, bug: Any, script: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,7 +145,7 @@ def test_append_stops_at_the_largest_value() -> None:
         (b"MSET", b"k"),
         (b"GETDEL",),
         (b"FLUSHALL", b"x"),
-        b"SET",
+        pytest.param(b"SET", marks=pytest.mark.interpreted),  # compiled, it is a TypeError
     ],
 )
 def test_a_command_that_should_not_be_in_the_log_stops_the_machine(command: Any) -> None:

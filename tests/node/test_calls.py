@@ -128,6 +128,7 @@ async def test_whatever_goes_wrong_when_a_link_tells_something_stops_the_replica
 
 
 @scenario
+@pytest.mark.interpreted
 async def test_whatever_goes_wrong_when_slices_are_sent_again_stops_the_replica(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from oarlock.types import ReplicaId
 from tests.node.cluster import Cluster, Recorder, eventually, scenario
 
@@ -29,6 +31,7 @@ async def test_61_hearing_of_a_later_term_decides_nothing_applying_an_entry_of_i
 
 
 @scenario
+@pytest.mark.interpreted
 async def test_67_a_leader_that_is_deposed_and_elected_again_appends_none_of_the_slices_in_its_buffers() -> None:
     async with Cluster(3) as cluster:
         leader = await cluster.leader()

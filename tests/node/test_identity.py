@@ -133,6 +133,7 @@ async def test_72_nor_is_one_that_meets_others_while_its_suffix_is_being_replace
 
 
 @scenario
+@pytest.mark.interpreted
 async def test_26_a_replica_that_was_removed_is_told_so_and_stays_down() -> None:
     async with Cluster(3) as cluster:
         leader = await cluster.leader()

@@ -157,6 +157,7 @@ async def test_what_a_snapshot_says_was_executed_is_not_done_twice() -> None:
 
 
 @scenario
+@pytest.mark.interpreted
 async def test_52_a_snapshot_is_fetched_in_a_term_that_is_on_disk() -> None:
     """Else a crash could leave less log in the term before, as if what was acknowledged in it had been forgotten."""
     async with Cluster(3, config=Config(), snapshot_after_bytes=AFTER_BYTES) as cluster:
@@ -205,6 +206,7 @@ async def test_45_log_time_goes_on_where_a_snapshot_ends_and_no_entry_follows() 
 
 
 @scenario
+@pytest.mark.interpreted
 async def test_who_is_leaving_is_linked_until_that_is_committed() -> None:
     async with Cluster(4) as cluster:
         leader = await cluster.leader()

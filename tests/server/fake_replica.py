@@ -9,7 +9,8 @@ import msgspec
 
 from oarlock.errors import OarlockError
 from oarlock.kv import KeyValue
-from oarlock.node.api import MemberStatus, PlacedQuery, Sink, Status
+from oarlock.node.api import MemberStatus, Status
+from oarlock.node.sink import PlacedQuery, Sink
 from oarlock.state_machine import Position
 from oarlock.types import NO_REPLICA, Boot, Command, Index, ReplicaId, Term
 

@@ -54,6 +54,7 @@ def test_a_good_pipeline_goes_through_hiredis() -> None:
     assert requests == [[b"SET", b"key:1", b"value"]] * 128
 
 
+@pytest.mark.interpreted
 def test_many_arguments_are_taken_in_one_go() -> None:
     request = [b"x" * length for length in (*range(1001), 0, 5000, 3)]
     stream = array(*request)

@@ -293,6 +293,7 @@ def test_a_port_is_opened_by_what_is_given() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.interpreted
 def test_all_clients_together_hold_no_more_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "MOST_HELD_BYTES", 3_000_000)
 
@@ -325,6 +326,7 @@ def test_all_clients_together_hold_no_more_than_a_bound(monkeypatch: pytest.Monk
     play(scenario)
 
 
+@pytest.mark.interpreted
 def test_who_awaits_an_outcome_is_not_cut_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "MOST_HELD_BYTES", 1_500_000)
 

@@ -6,6 +6,7 @@ from importlib import import_module
 
 import click
 
+from oarlock import __compiled__, __version__
 from oarlock.errors import OarlockError, StartupError
 
 EXIT_FAILED = 1
@@ -49,7 +50,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="oarlock", message="oarlock %(version)s")
+@click.version_option(__version__, message=f"oarlock %(version)s ({'compiled' if __compiled__ else 'interpreted'})")
 def oarlock() -> None:
     """A replicated key-value store that Redis clients speak to.
 

@@ -5,46 +5,14 @@ of a hundred commands with one sink, so that nothing here costs per command. Wha
 (:class:`Operations`) is rare, and waits for itself.
 """
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from oarlock.core.change import Change
-from oarlock.errors import OarlockError
+from oarlock.node.sink import PlacedQuery, Sink
 from oarlock.types import Boot, Command, Configuration, Index, ReplicaId, SnapshotPoint, Term
-
-log = logging.getLogger("oarlock")
-
-PlacedQuery: TypeAlias = tuple[int, Any]
-"""A query among the commands of a group, and how many of them stand before it."""
-
-
-class Sink(Protocol):
-    """Where the outcome of one group goes. Exactly one method is called, exactly once, on the event loop."""
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether nobody waits for the outcome any more: then the group is not handed over to another leader."""
-        ...
-
-    def resolved(self, results: Sequence[Any]) -> None:
-        """The group was applied (or read); one result for each command (or query), in order."""
-        ...
-
-    def failed(self, error: OarlockError) -> None:
-        """A :class:`~oarlock.errors.NotExecuted`, or an :class:`~oarlock.errors.OutcomeUnknown`."""
-        ...
-
-
-def tell(receiver: Callable[[Any], None], outcome: Any) -> None:
-    """Give a sink its outcome. What goes wrong in there concerns one client, and must not stop the replica."""
-    try:
-        receiver(outcome)
-    except Exception:
-        log.exception("the receiver of an outcome failed; its client may have got no answer")
-
 
 MemberRole: TypeAlias = Literal["voter", "learner", "joining", "leaving"]
 

@@ -13,9 +13,9 @@ from types import GeneratorType
 from typing import Any, TypeAlias
 
 from oarlock.errors import NotExecuted, OarlockError, ReplicaFailed
-from oarlock.node.api import PlacedQuery, tell
 from oarlock.node.batch import decode_batch
 from oarlock.node.reads import QueryGroup
+from oarlock.node.sink import PlacedQuery, tell
 from oarlock.node.writes import Writes
 from oarlock.state_machine import Position, StateMachine
 from oarlock.types import Boot, Command, Entry, EntryKind, Index, ReplicaId, Slice, SnapshotPoint, Term
@@ -68,7 +68,7 @@ class Applier:
         try:
             results = self._machine.apply(commands, at)
         except Exception as error:
-            raise ReplicaFailed(f"the state machine failed to apply entry {at.index}: {error!r}") from error
+            raise ReplicaFailed(f"the state machine failed to apply entry {at.index}: {error!r}", error) from error
         if len(results) != len(commands):
             raise ReplicaFailed(
                 f"the state machine gave {len(results)} results for the {len(commands)} commands of entry "
@@ -100,7 +100,7 @@ class Applier:
         except (OSError, OarlockError):
             raise
         except Exception as error:
-            raise ReplicaFailed(f"the state machine failed to take a snapshot: {error!r}") from error
+            raise ReplicaFailed(f"the state machine failed to take a snapshot: {error!r}", error) from error
         self.origins = dict(origins)
         self._time_ms = point.time_ms
         self._writes.restored(origins, point.term)
@@ -122,7 +122,7 @@ class Applier:
         try:
             results = self._machine.query(queries, at)
         except Exception as error:
-            raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
+            raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}", error) from error
         if len(results) != len(queries):
             raise ReplicaFailed(f"the state machine gave {len(results)} answers to {len(queries)} queries")
         return results
@@ -168,7 +168,7 @@ class Applier:
                 except StopIteration as finished:
                     results[position] = finished.value
                 except Exception as error:
-                    raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}") from error
+                    raise ReplicaFailed(f"the state machine failed to answer a query: {error!r}", error) from error
                 self._long_answers.append((results, group))
                 return
         if group.sink is not None:

@@ -56,7 +56,7 @@ from oarlock.network.messages import (
 )
 from oarlock.network.transport import Network, TcpNetwork
 from oarlock.node.acquaintance import FINAL_REFUSALS, Acquaintance
-from oarlock.node.api import MemberStatus, PlacedQuery, Sink, Status
+from oarlock.node.api import MemberStatus, Status
 from oarlock.node.applier import Applier
 from oarlock.node.batch import BATCH_BYTES, encode_batch
 from oarlock.node.clock import Clock, LoopClock
@@ -67,6 +67,7 @@ from oarlock.node.log_writer import DurablePosition, LogWriter, Outgoing
 from oarlock.node.member_status import member_statuses
 from oarlock.node.reads import QueryGroup, Reads, RemoteRound, Round
 from oarlock.node.serving import SnapshotServer
+from oarlock.node.sink import PlacedQuery, Sink
 from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES, PinnedSnapshot, Snapshots, in_parts, restore
 from oarlock.node.turn_timer import TurnTimer
 from oarlock.node.writes import Group, Writes

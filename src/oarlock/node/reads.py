@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from oarlock.errors import AuthorityTimedOut, NotExecuted, Unavailable
-from oarlock.node.api import Sink, tell
+from oarlock.node.sink import Sink, tell
 from oarlock.types import Boot, Index, ReplicaId
 
 NEVER = float("inf")

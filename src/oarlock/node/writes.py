@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from oarlock.errors import NotExecuted, OarlockError, OutcomeUnknown, ReplicaFailed, Unavailable
-from oarlock.node.api import PlacedQuery, Sink, tell
 from oarlock.node.batch import BATCH_BYTES
+from oarlock.node.sink import PlacedQuery, Sink, tell
 from oarlock.types import Boot, Command, ReplicaId, Slice, Term
 
 SLICE_COMMANDS = 8192

@@ -12,6 +12,8 @@ from oarlock.errors import InvariantViolated
 from oarlock.testing.simulation.safety import Safety
 from oarlock.types import Entry, EntryKind, Index, Term
 
+pytestmark = pytest.mark.interpreted
+
 
 def entry(index: int, term: int, payload: bytes = b"") -> Entry:
     return Entry(Index(index), Term(term), EntryKind.BATCH, 0, payload)

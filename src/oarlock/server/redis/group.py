@@ -5,13 +5,13 @@ from itertools import repeat
 from typing import Any
 
 from oarlock.errors import NotExecuted, OarlockError, Unavailable
-from oarlock.node.api import PlacedQuery
+from oarlock.node.sink import PlacedQuery
 from oarlock.server.redis import failures, replies
 from oarlock.server.redis.commands import Kind
 
 
 class Group:
-    """Consecutive commands, and the :class:`~oarlock.node.api.Sink` of their outcome.
+    """Consecutive commands, and the :class:`~oarlock.node.sink.Sink` of their outcome.
 
     A group of reads takes a round. A group of writes may have reads between, before and after them, which are answered
     at their place as the writes are applied: `SET k 1; GET k; SET k 2` is one group, and its GET answers 1.

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
-from oarlock import __version__
+from oarlock import __compiled__, __version__
 from oarlock.server.redis.service import REDIS_VERSION, Service
 
 Lines: TypeAlias = Iterable[tuple[str, object]]
@@ -50,6 +50,7 @@ def _server(service: Service) -> Lines:
     yield "redis_version", REDIS_VERSION.decode()
     yield "redis_mode", "standalone"
     yield "oarlock_version", __version__
+    yield "oarlock_compiled", int(__compiled__)
     yield "python_version", ".".join(map(str, sys.version_info[:3]))
     yield "tcp_port", service.port
     yield "uptime_in_seconds", int(service.uptime_s())
