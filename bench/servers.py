@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ def cluster(
     for option in ("--redis-port", "--raft-port", "--http-port"):
         command += [option, str(free_port(3))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    patience = threading.Timer(START_TIMEOUT_S, process.terminate)
+    patience.start()
     try:
         assert process.stdout is not None
         lines = []
@@ -75,6 +78,7 @@ def cluster(
             lines.append(line)
         else:
             sys.exit("the cluster did not start:\n" + "".join(lines))
+        patience.cancel()
         replicas: list[dict[str, Any]] = json.loads((directory / "cluster.json").read_text())["replicas"]
         ports = {replica["id"]: int(replica["redis"].rpartition(":")[2]) for replica in replicas}
 
@@ -85,6 +89,7 @@ def cluster(
 
         yield RedisServer(name, [replica["pid"] for replica in replicas], locate)
     finally:
+        patience.cancel()
         process.terminate()
         process.communicate()
 

@@ -22,6 +22,7 @@ from oarlock.errors import (
     Unavailable,
 )
 from oarlock.network.messages import SnapshotRequest
+from oarlock.node import fetching, serving
 from oarlock.node.invitation import Invitation
 from oarlock.node.node import Node
 from oarlock.node.snapshots import ENTRY_BYTES, AppliedBytes
@@ -417,8 +418,12 @@ async def test_38_the_log_reaches_back_to_the_older_of_two_snapshots() -> None:
 
 @scenario
 @pytest.mark.parametrize("opened_before", [False, True])
-async def test_37_a_snapshot_that_is_damaged_while_its_leader_lives_is_taken_again(opened_before: bool) -> None:
+async def test_37_a_snapshot_that_is_damaged_while_its_leader_lives_is_taken_again(
+    opened_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else a follower that needs it would fetch it for ever, and every backup be in vain, until more is written."""
+    monkeypatch.setattr(serving, "IDLE_S", 0.3)
+    monkeypatch.setattr(fetching, "RETRY_S", 0.3)
     async with Cluster(3, config=Config(), snapshot_after_bytes=AFTER_BYTES) as cluster:
         leader = await cluster.leader()
         away = next(replica for replica in cluster.nodes if replica != leader.id)

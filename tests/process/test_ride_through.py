@@ -70,6 +70,7 @@ def test_46_61_a_leader_is_stopped_four_times_and_clients_of_the_followers_notic
     ride(cluster, stop)
 
 
+@pytest.mark.long
 def test_46_62_clients_of_a_leader_that_was_stopped_and_deposed_are_answered_by_way_of_the_next(
     cluster_of: ClusterOf,
 ) -> None:
