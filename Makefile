@@ -5,14 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
-COMPILED_TESTS ?= tests/test_compiled.py tests/kv tests/network tests/server tests/process
+COMPILED_TESTS ?= tests/test_compiled.py tests/core tests/kv tests/network tests/node tests/server tests/process
 
 # Speed is measured of what users run, which is compiled. Without a C compiler: make bench INTERPRETED=1
 COMPILED := $(CURDIR)/build/compiled
 UNVERIFIED := $(CURDIR)/build/unverified$(if $(INTERPRETED),-interpreted)
 INTO := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target
 COMPILED_INTO := HATCH_BUILD_HOOKS_ENABLE=1 $(INTO)
-SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
+SOURCES := pyproject.toml hatch_build.py $(shell find src -type d -o -name '*.py')
 ifdef INTERPRETED
 MEASURED := $(STAMP)
 MEASURE := $(BIN)/python
@@ -44,6 +44,7 @@ $(COMPILED)/.installed: $(STAMP) $(SOURCES)
 	@echo "Compiling (two to three minutes)"
 	@rm -rf $(COMPILED)
 	@$(COMPILED_INTO) $(COMPILED) .
+	@PYTHONPATH=$(COMPILED) $(BIN)/python -c 'import oarlock; assert oarlock.__compiled__, oarlock.__file__'
 	@touch $@
 
 demo: $(STAMP) ## Three replicas, load, kill -9 of the leader, recovery: what clients notice

@@ -42,6 +42,20 @@ def test_a_compiled_module_holds_nothing_that_mypyc_would_silently_change(module
     assert not optioned, f"{', '.join(optioned)} of {module} would lose what stands behind its base"
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_waits_where_an_exception_is_being_handled(module: str) -> None:
+    """What a coroutine has caught is not kept over a suspension: a bare `raise` would raise another task's."""
+    handling: list[ast.AST] = []
+    for node in ast.walk(source_of(module)):
+        if isinstance(node, ast.ExceptHandler):
+            handling.append(node)
+        elif isinstance(node, ast.Try):
+            handling += node.finalbody
+    waits = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncWith, ast.AsyncFor)
+    lines = [inner.lineno for node in handling for inner in ast.walk(node) if isinstance(inner, waits)]
+    assert not lines
+
+
 @pytest.mark.parametrize("module", [module for module in MODULES if ".kv." in module])
 def test_no_answer_is_given_in_steps_by_what_is_compiled(module: str) -> None:
     """A generator of its is none of :class:`types.GeneratorType`, by which such answers are known."""

@@ -98,9 +98,8 @@ BUGS = (
         edits=(
             Edit(
                 "node.applier",
-                'due: int | None = getattr(self._machine, "next_due_ms", None)\n        return due',
-                'due: int | None = getattr(self._machine, "next_due_ms", None)\n'
-                "        return None if due is None else due + 3000",
+                "return None if due is None else int(due)",
+                "return None if due is None else int(due) + 3000",
             ),
         ),
         tests=("tests/node/test_clock_entries.py",),

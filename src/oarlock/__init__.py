@@ -11,6 +11,7 @@ member = await oarlock.join("data/4", 4, "10.0.0.4:7401", invitation)    # there
 await leader.change(oarlock.Change(add=(member,)))
 """
 
+import os
 from collections.abc import Mapping
 
 from oarlock.core import raft as _raft
@@ -45,7 +46,9 @@ __compiled__ = not str(_raft.__file__).endswith(".py")
 """Whether what every request passes runs as an extension (hatch_build.py) or is interpreted. All else is the same."""
 
 
-async def initialise(directory: str, replica: int, members: Mapping[int, str], cluster_name: str = "oarlock") -> None:
+async def initialise(
+    directory: str | os.PathLike[str], replica: int, members: Mapping[int, str], cluster_name: str = "oarlock"
+) -> None:
     """Make ``directory`` the data directory of a new replica: once in its life, with the same members everywhere.
 
     ``members`` maps every replica's id (1 or greater) to the ``host:port`` where it listens for the others.
@@ -54,7 +57,7 @@ async def initialise(directory: str, replica: int, members: Mapping[int, str], c
     """
     await _identity.initialise(
         OsDisk(),
-        directory,
+        os.fspath(directory),
         replica=ReplicaId(replica),
         members={ReplicaId(member): address for member, address in members.items()},
         cluster_name=cluster_name,
@@ -62,7 +65,7 @@ async def initialise(directory: str, replica: int, members: Mapping[int, str], c
     )
 
 
-async def join(directory: str, replica: int, address: str, invitation: bytes) -> Member:
+async def join(directory: str | os.PathLike[str], replica: int, address: str, invitation: bytes) -> Member:
     """Make ``directory`` the data directory of a new replica of a cluster that has formed: once in its life.
 
     ``address`` is the ``host:port`` where it will listen for the others; ``invitation`` is what
@@ -73,7 +76,7 @@ async def join(directory: str, replica: int, address: str, invitation: bytes) ->
     """
     member = Member(ReplicaId(replica), address, _identity.new_incarnation())
     identity = Invitation.decode(invitation).identity(member)
-    await _identity.write_identity(OsDisk(), directory, identity)
+    await _identity.write_identity(OsDisk(), os.fspath(directory), identity)
     return identity.member
 
 

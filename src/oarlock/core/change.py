@@ -32,6 +32,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     as_learners: bool = False
     """Those added stay learners; refused for one that votes, or is to."""
 
+    def __post_init__(self) -> None:
+        for name in ("add", "replace", "remove", "move"):  # lists are as good
+            msgspec.structs.force_setattr(self, name, tuple(getattr(self, name)))
+
 
 def changed(before: Configuration, change: Change) -> Configuration:
     """What ``before``, which is not joint, is to become in the end; equal to it if all is as asked for.

@@ -9,6 +9,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds and bytes. The defaults suit machines in one region; every relation between them is checked.
 
     :raises ValueError: if two values contradict each other.
+    :raises TypeError: if a number of bytes, messages or entries is no whole one.
     """
 
     heartbeat_s: float = 0.1
@@ -49,6 +50,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes of committed entries handed out in one Ready, so that a turn stays short."""
 
     def __post_init__(self) -> None:
+        for name, kind in self.__annotations__.items():
+            if kind is int and not isinstance(getattr(self, name), int):
+                raise TypeError(f"{name} is a whole number, not {getattr(self, name)!r}")
         if not 0 < self.heartbeat_s * 3 <= self.election_min_s:
             raise ValueError("the shortest election timeout must be at least three heartbeats")
         if not self.election_min_s < self.election_max_s:

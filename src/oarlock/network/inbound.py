@@ -127,6 +127,7 @@ class Acceptor:
                         f"cannot listen at {address}: another process has this port; "
                         "end that process, or choose another port"
                     ) from error
+            if self._listener is None:
                 # A replica that restarts may be waiting for its predecessor's last moments.
                 await asyncio.sleep(_BIND_AGAIN_S)
 

@@ -130,8 +130,8 @@ class Applier:
     @property
     def next_due_ms(self) -> int | None:
         """Log time at which the state machine wants a clock entry, if it is one that does."""
-        due: int | None = getattr(self._machine, "next_due_ms", None)
-        return due
+        due = getattr(self._machine, "next_due_ms", None)
+        return None if due is None else int(due)
 
     def answer(self, groups: Sequence[QueryGroup], applied: Index, time_ms: int) -> None:
         """Answer groups of queries from the present state, everything up to ``applied``. ``time_ms`` is the leader's

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Concatenate, ParamSpec
@@ -234,7 +235,7 @@ class Node:
     @classmethod
     async def open(
         cls,
-        directory: str,
+        directory: str | os.PathLike[str],
         machine: StateMachine,
         *,
         listen: str | None = None,
@@ -258,7 +259,7 @@ class Node:
 
         :raises StartupError: with a sentence that says what is wrong and what to do.
         """
-        disk = disk or OsDisk()
+        disk, directory = disk or OsDisk(), os.fspath(directory)
         lock = await take_lock(disk, directory)
         try:
             identity = await load_identity(disk, directory)
@@ -269,6 +270,7 @@ class Node:
             raise
         for note in durable.notes:
             log.warning(note)
+        failure: BaseException | None = None
         try:
             writes = Writes(identity.replica, durable.boot)
             applier = Applier(machine, writes)
@@ -294,10 +296,12 @@ class Node:
                 snapshot_after_bytes=snapshot_after_bytes,
             )
             await node._links.start(listen or node._own_member.address)
-        except BaseException:
+        except BaseException as error:
+            failure = error
+        if failure is not None:  # not in there: see "Compiled" in docs/architecture.md
             await wal.close()
             lock.release()
-            raise
+            raise failure
         log.info(
             "replica %d of cluster %s started (boot %d) with %d entries up to term %d",
             node.id, identity.cluster_id, durable.boot, len(durable.entries), durable.term,

@@ -8,7 +8,7 @@ from oarlock.storage.disk import Disk, File, is_lack_of_space
 
 TEMPORARY_SUFFIX = ".tmp"
 
-SYNC_BYTES = 4 * 1024 * 1024
+SYNC_BYTES = 1024 * 1024
 """A large file is synced in steps, so that the log's own sync never waits behind a whole one."""
 
 
