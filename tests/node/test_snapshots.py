@@ -53,6 +53,12 @@ def snapshots(cluster: Cluster, replica: int) -> list[str]:
     return [path for path in disk_of(cluster, replica).paths() if PurePosixPath(path).suffix == ".snapshot"]
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot is as quick as the disk lets it be: these tests write just enough for the next one."""
+    monkeypatch.setattr("oarlock.node.snapshots.PAUSE_S", 0.0)
+
+
 @scenario
 async def test_a_snapshot_is_taken_when_enough_was_applied_and_the_log_forgets_what_it_covers() -> None:
     async with Cluster(1, snapshot_after_bytes=AFTER_BYTES) as cluster:
