@@ -43,7 +43,7 @@ compiled: $(COMPILED)/.installed ## Compile what every request passes, to build/
 $(COMPILED)/.installed: $(STAMP) $(SOURCES)
 	@echo "Compiling (two to three minutes)"
 	@rm -rf $(COMPILED)
-	@$(COMPILED_INTO) $(COMPILED) .
+	@$(COMPILED_INTO) $(COMPILED) . || { echo "Benchmarks run without: make bench INTERPRETED=1" >&2; exit 1; }
 	@PYTHONPATH=$(COMPILED) $(BIN)/python -c 'import oarlock; assert oarlock.__compiled__, oarlock.__file__'
 	@touch $@
 
