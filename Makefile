@@ -12,7 +12,7 @@ COMPILED := $(CURDIR)/build/compiled
 UNVERIFIED := $(CURDIR)/build/unverified$(if $(INTERPRETED),-interpreted)
 INTO := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target
 COMPILED_INTO := HATCH_BUILD_HOOKS_ENABLE=1 $(INTO)
-SOURCES := pyproject.toml hatch_build.py $(shell find src -type d -o -name '*.py')
+SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
 ifdef INTERPRETED
 MEASURED := $(STAMP)
 MEASURE := $(BIN)/python
