@@ -11,7 +11,7 @@ COMPILED_TESTS ?= tests/test_compiled.py tests/core tests/kv tests/network tests
 COMPILED := $(CURDIR)/build/compiled
 UNVERIFIED := $(CURDIR)/build/unverified$(if $(INTERPRETED),-interpreted)
 INTO := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target
-COMPILED_INTO := HATCH_BUILD_HOOKS_ENABLE=1 $(INTO)
+COMPILED_INTO := echo "Compiling (two to three minutes)"; HATCH_BUILD_HOOKS_ENABLE=1 $(INTO)
 SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
 ifdef INTERPRETED
 MEASURED := $(STAMP)
@@ -41,7 +41,6 @@ $(STAMP): pyproject.toml
 compiled: $(COMPILED)/.installed ## Compile what every request passes, to build/compiled (needs a C compiler)
 
 $(COMPILED)/.installed: $(STAMP) $(SOURCES)
-	@echo "Compiling (two to three minutes)"
 	@rm -rf $(COMPILED)
 	@$(COMPILED_INTO) $(COMPILED) . || { echo "Benchmarks run without: make bench INTERPRETED=1" >&2; exit 1; }
 	@PYTHONPATH=$(COMPILED) $(BIN)/python -c 'import oarlock; assert oarlock.__compiled__, oarlock.__file__'

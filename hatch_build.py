@@ -32,37 +32,36 @@ class CompiledBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Adds the extension modules to the wheel. The source tree stays as it is: one left there would go before the
     source it was made of, also when that is edited."""
 
-    kept = Path(os.devnull)
+    scratch: tempfile.TemporaryDirectory[str] | None = None
     """Where the extensions are until the wheel is packed."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
             return
-        source = Path(self.root) / "src"
         modules = [f"src/{module.replace('.', '/')}.py" for module in self.config["modules"]]
-        with tempfile.TemporaryDirectory() as scratch:
-            shutil.copytree(source, Path(scratch) / "src", ignore=shutil.ignore_patterns("__pycache__"))
-            (Path(scratch) / "setup.py").write_text(_BUILD % modules)
-            built = subprocess.run(
-                [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "built"],
-                cwd=scratch,
-                env=os.environ | {"MYPYPATH": "src"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if built.returncode != 0:
-                raise RuntimeError(f"mypyc or the C compiler failed:\n{built.stdout}{built.stderr}")
-            self.kept = Path(tempfile.mkdtemp())
-            shutil.copytree(Path(scratch) / "built", self.kept, dirs_exist_ok=True)
+        self.scratch = tempfile.TemporaryDirectory()
+        scratch = Path(self.scratch.name)
+        shutil.copytree(Path(self.root) / "src", scratch / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        (scratch / "setup.py").write_text(_BUILD % modules)
+        built = subprocess.run(
+            [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "built"],
+            cwd=scratch,
+            env=os.environ | {"MYPYPATH": "src"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if built.returncode != 0:
+            raise RuntimeError(f"mypyc or the C compiler failed:\n{built.stdout}{built.stderr}")
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         for module in ("oarlock__mypyc", *self.config["modules"]):
             extension = f"{module.replace('.', '/')}{suffix}"
-            if not (self.kept / extension).exists():
+            if not (scratch / "built" / extension).exists():
                 raise RuntimeError(f"mypyc made no {extension}")
-            build_data["force_include"][str(self.kept / extension)] = extension
+            build_data["force_include"][str(scratch / "built" / extension)] = extension
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        shutil.rmtree(self.kept, ignore_errors=True)
+        if self.scratch is not None:
+            self.scratch.cleanup()

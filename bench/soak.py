@@ -266,11 +266,11 @@ def share(values: Sequence[int], part: float) -> int:
 
 
 def rise(values: Sequence[float]) -> float:
-    """How much a line through the values rises from the first to the last, as a part of their mean."""
-    mean, middle = sum(values) / len(values), (len(values) - 1) / 2
+    """How much a line through the values rises from the first to the last."""
+    middle = (len(values) - 1) / 2
     spread_ = sum((at - middle) ** 2 for at in range(len(values)))
     slope = sum((at - middle) * value for at, value in enumerate(values)) / spread_ if spread_ else 0.0
-    return slope * (len(values) - 1) / mean
+    return slope * (len(values) - 1)
 
 
 def peaks(values: Sequence[int], snapshot_index: Sequence[int]) -> list[int]:
@@ -306,7 +306,8 @@ def report(
             values = [of(second)[at] for second in seconds]
             highest = peaks(values, [second.snapshot_index[at] for second in seconds])
             latter = highest[len(highest) // 2 :]
-            risen, risen_bytes = rise(latter), rise(latter) * sum(latter) / len(latter)
+            risen_bytes = rise(latter)
+            risen = risen_bytes * len(latter) / sum(latter)
             row = "".join(f"{value / MIB:9.0f}" for value in (values[0], min(values), max(values), values[-1]))
             print(f"{name} of replica {at + 1:<7}{row}   {risen:+.1%}")
             if risen > MOST_RISE and risen_bytes > MOST_RISE_BYTES:

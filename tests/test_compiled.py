@@ -70,14 +70,13 @@ def test_no_compiled_function_calls_itself_as_often_as_its_input_says(module: st
 
 
 def _calling_themselves(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            for call in ast.walk(node):
-                if isinstance(call, ast.Call):
-                    match call.func:
-                        case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
-                            if name == node.name:
-                                yield name
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            called = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+            for target in called:
+                match target:
+                    case ast.Name(id=function.name) | ast.Attribute(ast.Name("self" | "cls"), attr=function.name):
+                        yield function.name
 
 
 def test_what_is_said_to_be_compiled_is() -> None:

@@ -116,9 +116,10 @@ class Acceptor:
         host, port = parse_address(address, allow_any_port=True)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._limits.bind_s
-        while self._listener is None:
+        while True:
             try:
                 self._listener = await self._network.listen(host, port, self._accept)
+                return
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise StartupError(f"cannot listen at {address}: {error.strerror or error}") from error
@@ -127,9 +128,8 @@ class Acceptor:
                         f"cannot listen at {address}: another process has this port; "
                         "end that process, or choose another port"
                     ) from error
-            if self._listener is None:
-                # A replica that restarts may be waiting for its predecessor's last moments.
-                await asyncio.sleep(_BIND_AGAIN_S)
+            # A replica that restarts may be waiting for its predecessor's last moments.
+            await asyncio.sleep(_BIND_AGAIN_S)
 
     def stop(self) -> None:
         """Accept no more, and end all that have not passed the handshake."""

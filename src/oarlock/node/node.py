@@ -389,9 +389,7 @@ class Node:
         """Fail-stop. Nothing is acknowledged from here on."""
         if self._stopped:
             return
-        reason = error if isinstance(error, ReplicaFailed) else ReplicaFailed(_sentence(error))
-        if reason is not error:
-            reason.__cause__ = error
+        reason = error if isinstance(error, ReplicaFailed) else ReplicaFailed(_sentence(error), error)
         said_all = isinstance(error, OSError | ReplicaFailed)
         level = logging.INFO if isinstance(error, ReplicaRemoved) else logging.ERROR
         log.log(level, "replica %d stops: %s", self.id, reason, exc_info=None if said_all else error)
