@@ -55,8 +55,8 @@ BUGS = (
         edits=(
             Edit(
                 "core.authority",
-                "leader.beat = Beat(leader.beat + 1)\n    others",
-                "leader.beat = Beat(leader.beat + (len(raft.voters()) > 1))\n    others",
+                "leader.beat = Beat(leader.beat + 1)\n    if leader.asked_in",
+                "leader.beat = Beat(leader.beat + (len(raft.voters()) > 1))\n    if leader.asked_in",
             ),
         ),
     ),
@@ -101,6 +101,33 @@ BUGS = (
         name="rounds-to-who-is-gone",
         rule="A round goes last to a voter whose process is known to be gone.",
         edits=(Edit("core.authority", "(leader.progress[voter].gone, -leader", "(False, -leader"),),
+    ),
+    Bug(
+        name="rounds-stay-with-the-slow",
+        rule="When a round had to be widened, it is chosen anew whom the next goes to first.",
+        edits=(
+            Edit(
+                "core.authority",
+                "            leader.round_targets = _other_voters(raft, leader)\n            choose_anew(leader)\n",
+                "            leader.round_targets = _other_voters(raft, leader)\n",
+            ),
+        ),
+    ),
+    Bug(
+        name="rounds-stay-with-who-is-gone",
+        rule="When a process is known to be gone, it is chosen anew whom rounds go to first.",
+        edits=(Edit("core.election", "            authority.choose_anew(leader)\n", ""),),
+    ),
+    Bug(
+        name="rounds-stay-with-former-voters",
+        rule="Whom rounds go to first is chosen anew with each configuration.",
+        edits=(
+            Edit(
+                "core.authority",
+                "if leader.asked_in is not raft.configuration:",
+                "if leader.asked_in is None:",
+            ),
+        ),
     ),
     Bug(
         name="round-widened-late",

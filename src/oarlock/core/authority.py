@@ -49,9 +49,9 @@ def open_round(raft: Raft, leader: Leader) -> None:
     if in_flight and not entries_go_out:
         return
     leader.beat = Beat(leader.beat + 1)
-    others = _other_voters(raft, leader)
-    others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))
-    leader.round_targets = quorum.smallest(raft.configuration, raft.id, preferred=others)  # the most responsive
+    if leader.asked_in is not raft.configuration:
+        _choose_whom_to_ask(raft, leader)
+    leader.round_targets = leader.asked_first
     leader.round_widen_at = raft.now + raft.config.round_widen_s
     if not leader.round_targets:
         confirm(raft, leader)
@@ -96,12 +96,26 @@ def timeout(raft: Raft, leader: Leader) -> None:
         leader.round_widen_at = NEVER  # from here on heartbeats repeat the beat
         if leader.confirmed < leader.beat:
             leader.round_targets = _other_voters(raft, leader)
+            choose_anew(leader)
     if raft.now >= leader.next_token_deadline:
         for token in leader.tokens:
             if token.deadline <= raft.now:
                 raft.read_outcomes.append(ReadRefused(token.request, AuthorityTimedOut()))
         leader.tokens = type(leader.tokens)(token for token in leader.tokens if token.deadline > raft.now)
         leader.next_token_deadline = min((token.deadline for token in leader.tokens), default=NEVER)
+
+
+def choose_anew(leader: Leader) -> None:
+    """Whoever rounds went to first is slow, or gone."""
+    leader.asked_in = None
+
+
+def _choose_whom_to_ask(raft: Raft, leader: Leader) -> None:
+    """Just enough voters for a majority, the most responsive."""
+    others = _other_voters(raft, leader)
+    others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))
+    leader.asked_first = quorum.smallest(raft.configuration, raft.id, preferred=others)
+    leader.asked_in = raft.configuration
 
 
 def _other_voters(raft: Raft, leader: Leader) -> list[ReplicaId]:

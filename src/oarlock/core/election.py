@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from oarlock.core import quorum, replication, transfer
+from oarlock.core import authority, quorum, replication, transfer
 from oarlock.core.invariants import ONE_VOTE_PER_TERM
 from oarlock.core.membership import encode_configuration
 from oarlock.core.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
@@ -227,6 +227,7 @@ def process_gone(raft: Raft, peer: ReplicaId) -> None:
             follower.election_deadline = min(follower.election_deadline, soon)
         case Leader() as leader if peer in leader.progress:
             leader.progress[peer].gone = True
+            authority.choose_anew(leader)
             transfer.target_gone(leader, peer)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from oarlock.core.progress import Progress
-from oarlock.types import NO_REPLICA, Beat, Index, ReplicaId
+from oarlock.types import NO_REPLICA, Beat, Configuration, Index, ReplicaId
 
 NEVER = float("inf")
 
@@ -99,6 +99,10 @@ class Leader:
         self.tokens: deque[ReadToken] = deque()
         self.round_targets: list[ReplicaId] = []
         """Voters to which the present read round has yet to be sent."""
+        self.asked_first: list[ReplicaId] = []
+        """The voters to which a round goes first,"""
+        self.asked_in: Configuration | None = None
+        """chosen in this configuration; None: to be chosen again."""
         self.round_widen_at = NEVER
         self.next_token_deadline = NEVER
 

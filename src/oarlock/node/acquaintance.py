@@ -13,7 +13,7 @@ FINAL_REFUSALS = ("incarnation", "past", "removed")
 """A replica refused for one of these must stay down: it is not the one that made its promises, or has left for good."""
 
 
-PROMISES = (AppendAck, AppendReject, PreVoteReply, RequestVoteReply)
+PROMISES = frozenset({AppendAck, AppendReject, PreVoteReply, RequestVoteReply})
 """What counts in somebody's name."""
 NOTHING = (Term(0), Index(0))
 
@@ -37,7 +37,7 @@ class Acquaintance:
         """Whether the message may count, and be remembered if it is a durable promise. What another incarnation than
         the member's promises is worth nothing: it may have rejoined by a configuration that is not here yet, and is
         answered, but its votes and acknowledgements are not those of the member that is known here."""
-        if not isinstance(message, PROMISES):
+        if type(message) not in PROMISES:
             return True
         member = configuration.member(peer)
         life = self._lives.get(peer)

@@ -22,7 +22,7 @@ from typing import Any, Concatenate, ParamSpec
 import msgspec
 
 from oarlock.core import Change, Config, Raft, ReadConfirmed, Restored
-from oarlock.core.messages import CoreMessage
+from oarlock.core.messages import Message
 from oarlock.core.quorum import VoteResult, count_votes
 from oarlock.core.ready import Persist, ReadRefused
 from oarlock.errors import (
@@ -690,7 +690,7 @@ class Node:
         now = self._clock.monotonic_s()
         self._inputs += 1
         for message in messages:
-            if isinstance(message, CoreMessage):
+            if isinstance(message, Message):
                 if self._acquaintance.counts(peer, message, self._raft.configuration):
                     self._raft.receive(peer, message, now)
             else:

@@ -63,6 +63,8 @@ class Reads:
 
     def __init__(self) -> None:
         self._arrived: list[QueryGroup] = []
+        self._arrived_deadline = -NEVER
+        """The latest of theirs."""
         self._waiting: deque[Round] = deque()
         """Rounds that need a leader to ask."""
         self._asked: Round | None = None
@@ -83,13 +85,14 @@ class Reads:
     def add(self, group: QueryGroup) -> None:
         """Take a group of queries. It joins those that arrived in the same turn."""
         self._arrived.append(group)
+        self._arrived_deadline = max(self._arrived_deadline, group.deadline)
         self.open_groups += 1
 
     def form_round(self) -> None:
         """Make one round of all that arrived since the last."""
         if self._arrived:
-            groups, self._arrived = self._arrived, []
-            self._waiting.append(Round(groups, max(group.deadline for group in groups)))
+            self._waiting.append(Round(self._arrived, self._arrived_deadline))
+            self._arrived, self._arrived_deadline = [], -NEVER
 
     def next_for_core(self, now: float) -> Round | None:
         """A round for this replica's own core, which leads; the caller passes it to ``verify_authority``."""
