@@ -1,7 +1,7 @@
 """What callers of a node may do to it, and what it never does to them."""
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ from oarlock.node.batch import BATCH_BYTES, decode_batch
 from oarlock.node.node import COMFORTABLE_BYTES, HELD_BYTES, Node
 from oarlock.state_machine import Position
 from oarlock.types import MAX_COMMAND_BYTES, MAX_ENTRY_BYTES, EntryKind, ReplicaId
-from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario
+from tests.node.cluster import Cluster, Recorder, Store, eventually, scenario, uvloop_scenario
+from tests.node.wire import Route
 
 
 @scenario
@@ -351,6 +352,67 @@ async def test_53_62_a_connections_order_and_results_survive_resets_and_leader_c
             for piece in decode_batch(entry.payload)
         ]
         assert sum(len(piece.commands) for piece in slices) == 800
+
+
+async def _answer_four_while_one_waits(
+    cluster: Cluster, node: Node, route: Route, answer_is_due: Callable[[Any], bool]
+) -> int:
+    """A round of four is answered while a fifth reader waits, and each of the four asks again at once. How many more
+    rounds that takes. ``route``: what the answer to the first comes by, once it is due."""
+    leader = await cluster.leader()
+    loop = asyncio.get_running_loop()
+    answered: list[Recorder] = []
+
+    def ask_again() -> None:
+        answered.append(Recorder())
+        node.query((b"x",), answered[-1])
+
+    await node.read(b"x")
+    cluster.wire.hold(route)
+    for _ in range(4):
+        node.query((b"x",), Recorder(lambda: loop.call_soon(ask_again)))
+    before = leader._raft.role.beat
+    await eventually(lambda: leader._raft.role.beat > before and answer_is_due(leader._raft.role))
+    beat = leader._raft.role.beat
+    ask_again()
+    cluster.wire.heal()
+    await eventually(lambda: len(answered) == 5 and all(recorder.told for recorder in answered))
+    return int(leader._raft.role.beat - beat)
+
+
+@pytest.mark.parametrize("played", [scenario, uvloop_scenario])
+def test_a_round_that_few_wait_for_lets_those_ask_again_who_were_just_answered(played: Any) -> None:
+    async def test() -> None:
+        async with Cluster(3) as cluster:
+            leader = await cluster.leader()
+            first, second = await cluster.followers()
+            cluster.wire.cut((second.id, leader.id))  # so that every round ends with what the first says
+
+            def echoed(role: Any) -> bool:
+                return bool(first._raft.role.echoed == role.beat and cluster.wire.held_bytes)
+
+            assert await _answer_four_while_one_waits(cluster, leader, (first.id, leader.id), echoed) == 1
+
+            def confirmed(role: Any) -> bool:
+                return bool(role.confirmed == role.beat and cluster.wire.held_bytes)
+
+            cluster.wire.heal()
+            await cluster.leader()
+            assert await _answer_four_while_one_waits(cluster, first, (leader.id, first.id), confirmed) == 1
+
+    played(test)()
+
+
+@scenario
+async def test_a_round_that_few_wait_for_is_put_off_once_and_for_no_timer() -> None:
+    async with Cluster(3, config=Config(heartbeat_s=0.3, round_widen_s=0.3)) as cluster:
+        for node in cluster.nodes.values():
+            await node.read(b"x")
+            async with asyncio.timeout(1.5):
+                for _ in range(50):
+                    pair = [asyncio.create_task(node.read(b"x")) for _ in range(2)]
+                    await asyncio.sleep(0)
+                    await asyncio.gather(*pair, node.read(b"x"))
 
 
 @scenario

@@ -285,6 +285,11 @@ class Raft:
         return isinstance(self.role, Leader) and self.role.confirmed < self.role.beat
 
     @property
+    def beat_goes_out(self) -> bool:
+        """Whether this replica leads, and the next ``Ready`` sends something that a read's beat could ride on."""
+        return isinstance(self.role, Leader) and (bool(self.role.tokens) or self.log.handed_index < self.log.last_index)
+
+    @property
     def can_propose(self) -> bool:
         """Whether ``propose`` would be taken now. While False, a leader's commands wait; they are not refused."""
         role = self.role

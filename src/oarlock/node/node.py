@@ -758,10 +758,17 @@ class Node:
     @_fail_stop
     def _turn(self) -> None:
         self._turn_scheduled = False
+        # Whoever the round that ends here answers asks again at once: unless as many others wait, poll for them first.
+        few_ask = self._reads_gather and not self._round_under_way and self._reads.few_arrived
         self._writes_gather = self._reads_gather = False  # what this turn ends brings no other
-        self._carry_out(self._clock.monotonic_s())
+        self._carry_out(self._clock.monotonic_s(), few_ask)
 
-    def _carry_out(self, now: float) -> None:
+    @property
+    def _round_under_way(self) -> bool:
+        """Whether reads that come now share the next round."""
+        return self._raft.round_in_flight if self._raft.leader == self.id else self._reads.is_asking
+
+    def _carry_out(self, now: float, few_ask: bool) -> None:
         raft, reads = self._raft, self._reads
         self._notice_leadership(now)
         self._notice_members()
@@ -769,12 +776,15 @@ class Node:
         leader = raft.leader
         if leader == self.id:
             self._propose(now)
-            reads.form_round()
+            few_ask = few_ask and not raft.beat_goes_out
+            if not few_ask:
+                reads.form_round()
             while (round_ := reads.next_for_core(now)) is not None:
                 raft.verify_authority(round_, now, round_.deadline)
         elif leader and self._links.is_connected(leader):
             self._forward(leader)
-            reads.form_round()
+            if not few_ask:
+                reads.form_round()
             if (number := reads.next_request(now)) is not None:
                 self._queue(leader, ReadRequest(self._boot, number))
 
@@ -808,13 +818,13 @@ class Node:
             or raft.has_more_to_send
             or self._applier.has_long_answers
             or self._more_to_append(now)
+            or few_ask
         ):
             self._schedule_turn()
         if self._sweep_at == NEVER and (self._writes or reads):
             self._sweep_at = now + SWEEP_S
-        leads = raft.leader == self.id
-        self._writes_gather = leads and self._gathers(now)
-        self._reads_gather = raft.round_in_flight if leads else reads.is_asking
+        self._writes_gather = raft.leader == self.id and self._gathers(now)
+        self._reads_gather = self._round_under_way
         gathered_at = self._gather_until if self._writes_gather else NEVER
         self._timer.set(min(raft.deadline(), self._sweep_at, gathered_at, max(self._time_due(now), now + MIN_WAIT_S)))
 

@@ -65,6 +65,8 @@ class Reads:
         self._arrived: list[QueryGroup] = []
         self._arrived_deadline = -NEVER
         """The latest of theirs."""
+        self._formed_groups = 0
+        """How many the last round was made of."""
         self._waiting: deque[Round] = deque()
         """Rounds that need a leader to ask."""
         self._asked: Round | None = None
@@ -88,9 +90,15 @@ class Reads:
         self._arrived_deadline = max(self._arrived_deadline, group.deadline)
         self.open_groups += 1
 
+    @property
+    def few_arrived(self) -> bool:
+        """Whether there are some to make a round of, but fewer than made the last."""
+        return 0 < len(self._arrived) < self._formed_groups
+
     def form_round(self) -> None:
         """Make one round of all that arrived since the last."""
         if self._arrived:
+            self._formed_groups = len(self._arrived)
             self._waiting.append(Round(self._arrived, self._arrived_deadline))
             self._arrived, self._arrived_deadline = [], -NEVER
 
