@@ -50,7 +50,7 @@ demo: $(STAMP) ## Three replicas, load, kill -9 of the leader, recovery: what cl
 	@$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## Run the tests, two at a time
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-long: $(STAMP) ## Run the tests that `make test` leaves out for the time they take
 	$(BIN)/python -m pytest -n 2 -m long
@@ -62,7 +62,7 @@ check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 simulate: $(STAMP) ## Two thousand simulated clusters under faults; ARGS="--help" lists the options
 	@$(BIN)/oarlock simulate --seeds 0..1999 --jobs 2 $(ARGS)

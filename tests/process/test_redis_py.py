@@ -89,7 +89,8 @@ class AsyncScans:
         assert {key async for key in client.scan_iter("scanned:*", count=50)} == SCANNED
 
 
-@pytest.mark.parametrize("kind", ["sync", pytest.param("asyncio", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_61_pipelines_transactions_and_scans_ride_through_failovers(kind: str, cluster_of: ClusterOf) -> None:
     cluster = cluster_of(3)
     cluster.leader().client().mset(dict.fromkeys(SCANNED, "v"))

@@ -31,6 +31,7 @@ def came_by_a_snapshot(replica: Process) -> bool:
     return f"replica {replica.number} fetches a snapshot" in replica.last_words(1 << 20)
 
 
+@pytest.mark.long
 def test_all_three_are_replaced_one_after_another_and_no_client_of_another_notices(
     cluster_of: ClusterOf, operate: Operate
 ) -> None:

@@ -39,6 +39,7 @@ def ride(cluster: Processes, fail_over: Callable[[Riders], None]) -> None:
         each_once_and_in_order(tallies, replica)
 
 
+@pytest.mark.long
 def test_46_61_a_leader_is_killed_four_times_and_clients_of_the_followers_notice_nothing(cluster_of: ClusterOf) -> None:
     cluster = cluster_of(3)
 
