@@ -45,7 +45,7 @@ STEP_ENTRIES = 8192
 """The log in memory forgets so many at once: some 5 ms."""
 FIRST_SHARE = (0.5, 1.0)
 """The first snapshot of a life comes after a part of ``after_bytes`` between these two."""
-PAUSE_S = 0.002
+PAUSE_S = 0.004
 """Between two pieces of a snapshot, so that clients find the loop and the disk free most of the time."""
 RETRY_SHARE = 8
 """A snapshot for which there was no room is tried again when this part of ``after_bytes`` more has been applied."""
