@@ -83,24 +83,46 @@ BUGS = (
     ),
     Bug(
         name="rounds-in-fixed-order",
-        rule="A round goes to the voters that have echoed most lately.",
+        rule="A round goes to the voters that echo soonest.",
         edits=(
             Edit(
                 "core.authority",
-                "    others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))\n",
-                "",
+                "leader.progress[voter].gone, leader.progress[voter].answers_within_s(raft.now))",
+                "leader.progress[voter].gone, 0)",
             ),
         ),
     ),
     Bug(
         name="rounds-to-the-slowest",
-        rule="A round does not go first to the voters that are furthest behind with their echoes.",
-        edits=(Edit("core.authority", "-leader.progress[voter].echoed))", "leader.progress[voter].echoed))"),),
+        rule="A round does not go first to the voters that take longest to echo.",
+        edits=(
+            Edit(
+                "core.authority",
+                "leader.progress[voter].answers_within_s(raft.now)",
+                "-leader.progress[voter].answers_within_s(raft.now)",
+            ),
+        ),
+    ),
+    Bug(
+        name="silent-voter-keeps-its-latency",
+        rule="How soon a voter echoes is not only what it once took, but also how long it owes an echo now.",
+        edits=(
+            Edit(
+                "core.progress",
+                "return usual_s if self._timed is None else max(usual_s, now - self._timed[1])",
+                "return usual_s",
+            ),
+        ),
+    ),
+    Bug(
+        name="rounds-stay-with-the-far",
+        rule="With each heartbeat it is chosen anew whom rounds go to first, by the latencies known then.",
+        edits=(Edit("core.replication", "        authority.choose_anew(leader)  #", "        #"),),
     ),
     Bug(
         name="rounds-to-who-is-gone",
         rule="A round goes last to a voter whose process is known to be gone.",
-        edits=(Edit("core.authority", "(leader.progress[voter].gone, -leader", "(False, -leader"),),
+        edits=(Edit("core.authority", "(leader.progress[voter].gone, leader", "(False, leader"),),
     ),
     Bug(
         name="rounds-stay-with-the-slow",

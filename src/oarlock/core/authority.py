@@ -106,14 +106,14 @@ def timeout(raft: Raft, leader: Leader) -> None:
 
 
 def choose_anew(leader: Leader) -> None:
-    """Whoever rounds went to first is slow, or gone."""
+    """Something is known of whom rounds go to first, or might go to, that was not known when they were chosen."""
     leader.asked_in = None
 
 
 def _choose_whom_to_ask(raft: Raft, leader: Leader) -> None:
-    """Just enough voters for a majority, the most responsive."""
+    """Just enough voters for a majority, those that answer soonest."""
     others = _other_voters(raft, leader)
-    others.sort(key=lambda voter: (leader.progress[voter].gone, -leader.progress[voter].echoed))
+    others.sort(key=lambda voter: (leader.progress[voter].gone, leader.progress[voter].answers_within_s(raft.now)))
     leader.asked_first = quorum.smallest(raft.configuration, raft.id, preferred=others)
     leader.asked_in = raft.configuration
 

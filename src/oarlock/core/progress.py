@@ -60,6 +60,11 @@ class Progress:
         if self._timed is None and beat > self.echoed:
             self._timed = (beat, now)
 
+    def answers_within_s(self, now: float) -> float:
+        """How long it takes to echo a beat, from what is known now: one that it owes for longer than usual counts."""
+        usual_s = self.beat_latency_s or 0.0
+        return usual_s if self._timed is None else max(usual_s, now - self._timed[1])
+
     def behind(self, base_index: Index) -> bool:
         """Whether a log with this base cannot serve it: it lacks the entries, or the term of the one before them."""
         return self.next <= base_index

@@ -53,6 +53,7 @@ def send_entries(raft: Raft, leader: Leader) -> None:
     heartbeat = raft.now >= leader.heartbeat_at
     if heartbeat:
         leader.heartbeat_at = raft.now + raft.config.heartbeat_s
+        authority.choose_anew(leader)  # a heartbeat goes to all, and is how the others' latencies are known
     news = raft.now >= leader.news_at
     all_told = True
     config, log = raft.config, raft.log
