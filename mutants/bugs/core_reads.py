@@ -84,24 +84,28 @@ BUGS = (
     Bug(
         name="rounds-in-fixed-order",
         rule="A round goes to the voters that echo soonest.",
-        edits=(
-            Edit(
-                "core.authority",
-                "leader.progress[voter].gone, leader.progress[voter].answers_within_s(raft.now))",
-                "leader.progress[voter].gone, 0)",
-            ),
-        ),
+        edits=(Edit("core.progress", "self.match == 0, takes_s", "self.match == 0, 0"),),
     ),
     Bug(
         name="rounds-to-the-slowest",
         rule="A round does not go first to the voters that take longest to echo.",
         edits=(
             Edit(
-                "core.authority",
-                "leader.progress[voter].answers_within_s(raft.now)",
-                "-leader.progress[voter].answers_within_s(raft.now)",
+                "core.progress",
+                "return self.gone, self.match == 0, takes_s",
+                "return self.gone, self.match == 0, -takes_s",
             ),
         ),
+    ),
+    Bug(
+        name="rounds-to-who-is-gone",
+        rule="A round goes last to a voter whose process is known to be gone.",
+        edits=(Edit("core.progress", "return self.gone, self.match", "return False, self.match"),),
+    ),
+    Bug(
+        name="rounds-to-who-was-never-heard",
+        rule="A round goes last to a voter that has acknowledged nothing in this term: it may be the dead leader.",
+        edits=(Edit("core.progress", "self.match == 0, takes_s", "False, takes_s"),),
     ),
     Bug(
         name="silent-voter-keeps-its-latency",
@@ -109,20 +113,25 @@ BUGS = (
         edits=(
             Edit(
                 "core.progress",
-                "return usual_s if self._timed is None else max(usual_s, now - self._timed[1])",
-                "return usual_s",
+                "takes_s = usual_s if self._timed is None else max(usual_s, now - self._timed[1])",
+                "takes_s = usual_s",
             ),
         ),
+    ),
+    Bug(
+        name="disk-taken-for-distance",
+        rule="Only an echo that is asked for at once tells how far a voter is; others wait for its disk.",
+        edits=(Edit("core.replication", "    if echo_now:  #", "    if True:  #"),),
+    ),
+    Bug(
+        name="outage-taken-for-distance",
+        rule="A beat that was on its way when the link broke tells nothing of how far a voter is.",
+        edits=(Edit("core.raft", "            progress.link_is_new()\n", ""),),
     ),
     Bug(
         name="rounds-stay-with-the-far",
         rule="With each heartbeat it is chosen anew whom rounds go to first, by the latencies known then.",
         edits=(Edit("core.replication", "        authority.choose_anew(leader)  #", "        #"),),
-    ),
-    Bug(
-        name="rounds-to-who-is-gone",
-        rule="A round goes last to a voter whose process is known to be gone.",
-        edits=(Edit("core.authority", "(leader.progress[voter].gone, leader", "(False, leader"),),
     ),
     Bug(
         name="rounds-stay-with-the-slow",

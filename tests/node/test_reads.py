@@ -245,3 +245,28 @@ def test_open_groups_counts_each_group_once_however_it_ends() -> None:
     answered = reads.take_applied(Index(1))
     assert answered is not None and len(answered.groups) == 2
     assert reads.open_groups == 0
+
+
+def test_few_wait_if_fewer_than_were_asked_for_last_and_none_for_longer() -> None:
+    reader = Reader()
+
+    def arrives(name: str) -> None:
+        reader.reads.add(QueryGroup((name,), Recorder(), NEVER))
+
+    assert not reader.reads.few_arrived
+    reader.arrive("a", "b", "c")
+    number = reader.reads.next_request(0)
+    assert number is not None and not reader.reads.few_arrived
+    arrives("d")
+    assert reader.reads.few_arrived
+    arrives("e")
+    arrives("f")
+    assert not reader.reads.few_arrived, "as many as in the round"
+    reader.reads.form_round()  # in a turn, while the request is under way
+    arrives("g")
+    reader.reads.request_answered(number, Index(1), 0)
+    assert not reader.reads.few_arrived, "those who wait already go at once, and take it with them"
+    reader.reads.form_round()
+    assert reader.reads.next_request(0) is not None
+    arrives("h")
+    assert reader.reads.few_arrived, "four were asked for"

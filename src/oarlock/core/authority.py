@@ -113,7 +113,7 @@ def choose_anew(leader: Leader) -> None:
 def _choose_whom_to_ask(raft: Raft, leader: Leader) -> None:
     """Just enough voters for a majority, those that answer soonest."""
     others = _other_voters(raft, leader)
-    others.sort(key=lambda voter: (leader.progress[voter].gone, leader.progress[voter].answers_within_s(raft.now)))
+    others.sort(key=lambda voter: leader.progress[voter].remoteness(raft.now))
     leader.asked_first = quorum.smallest(raft.configuration, raft.id, preferred=others)
     leader.asked_in = raft.configuration
 

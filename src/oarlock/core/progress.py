@@ -60,10 +60,16 @@ class Progress:
         if self._timed is None and beat > self.echoed:
             self._timed = (beat, now)
 
-    def answers_within_s(self, now: float) -> float:
-        """How long it takes to echo a beat, from what is known now: one that it owes for longer than usual counts."""
+    def remoteness(self, now: float) -> tuple[bool, bool, float]:
+        """By what those that a read round goes to first are sorted: who is gone comes last, and before him who has not
+        acknowledged anything in this term. Else it is how long an echo takes, or is owed already."""
         usual_s = self.beat_latency_s or 0.0
-        return usual_s if self._timed is None else max(usual_s, now - self._timed[1])
+        takes_s = usual_s if self._timed is None else max(usual_s, now - self._timed[1])
+        return self.gone, self.match == 0, takes_s
+
+    def link_is_new(self) -> None:
+        """What was on its way before may be lost, and how long its echo takes says nothing."""
+        self._timed = None
 
     def behind(self, base_index: Index) -> bool:
         """Whether a log with this base cannot serve it: it lacks the entries, or the term of the one before them."""

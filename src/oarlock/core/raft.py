@@ -220,6 +220,7 @@ class Raft:
         restarted = self.boots.get(peer) != boot
         self.boots[peer] = boot
         if isinstance(self.role, Leader) and (progress := self.role.progress.get(peer)):
+            progress.link_is_new()
             if restarted:
                 progress.reset(Index(self.log.last_index + 1))
             else:

@@ -103,7 +103,8 @@ def _send_append(
         ),
     )
     progress.commit_sent = raft.commit_index
-    progress.beat_sent(leader.beat, raft.now)
+    if echo_now:  # else it is echoed when the entries are durable, and how soon tells of the disk
+        progress.beat_sent(leader.beat, raft.now)
 
 
 def on_append_ack(raft: Raft, sender: ReplicaId, message: AppendAck) -> None:

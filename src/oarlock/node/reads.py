@@ -65,8 +65,8 @@ class Reads:
         self._arrived: list[QueryGroup] = []
         self._arrived_deadline = -NEVER
         """The latest of theirs."""
-        self._formed_groups = 0
-        """How many the last round was made of."""
+        self._asked_groups = 0
+        """How many the last round held that was asked for."""
         self._waiting: deque[Round] = deque()
         """Rounds that need a leader to ask."""
         self._asked: Round | None = None
@@ -92,13 +92,12 @@ class Reads:
 
     @property
     def few_arrived(self) -> bool:
-        """Whether there are some to make a round of, but fewer than made the last."""
-        return 0 < len(self._arrived) < self._formed_groups
+        """Whether there are some to ask for, but fewer than were asked for last, and none that have waited before."""
+        return not self._waiting and 0 < len(self._arrived) < self._asked_groups
 
     def form_round(self) -> None:
         """Make one round of all that arrived since the last."""
         if self._arrived:
-            self._formed_groups = len(self._arrived)
             self._waiting.append(Round(self._arrived, self._arrived_deadline))
             self._arrived, self._arrived_deadline = [], -NEVER
 
@@ -106,6 +105,7 @@ class Reads:
         """A round for this replica's own core, which leads; the caller passes it to ``verify_authority``."""
         round_ = self._next(now)
         if round_ is not None:
+            self._asked_groups = len(round_.groups)
             self._with_core.append(round_)
         return round_
 
@@ -120,6 +120,7 @@ class Reads:
         while self._waiting and self._waiting[0].not_before <= now:
             other = self._waiting.popleft()
             round_ = Round(round_.groups + other.groups, max(round_.deadline, other.deadline))
+        self._asked_groups = len(round_.groups)
         self._asked, self._asked_from = round_, self._number + 1
         return self._ask(now)
 
