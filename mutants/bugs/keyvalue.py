@@ -66,6 +66,7 @@ BUGS = (
             ),
         ),
         tries=("network",),
+        tests=("tests/server/test_transactions.py",),
     ),
     Bug(
         name="watched-never-executed",
