@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 FUZZ_INPUTS ?= 1000000
 COMPILED_TESTS ?= tests/test_compiled.py tests/core tests/kv tests/network tests/node tests/server tests/process
 
@@ -50,19 +51,19 @@ demo: $(STAMP) ## Three replicas, load, kill -9 of the leader, recovery: what cl
 	@$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## Run the tests, two at a time
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 test-long: $(STAMP) ## Run the tests that `make test` leaves out for the time they take
-	$(BIN)/python -m pytest -n 2 -m long
+	$(PYTEST) -m long
 
 test-compiled: $(COMPILED)/.installed ## Run the tests of what is compiled, compiled
-	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest -n 2 $(COMPILED_TESTS)
+	PYTHONPATH=$(COMPILED) $(PYTEST) $(COMPILED_TESTS)
 
 check: $(STAMP) ## Formatting, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 simulate: $(STAMP) ## Two thousand simulated clusters under faults; ARGS="--help" lists the options
 	@$(BIN)/oarlock simulate --seeds 0..1999 --jobs 2 $(ARGS)

@@ -71,7 +71,7 @@ BUGS = (
         edits=(
             Edit(
                 "core.authority",
-                "entries_go_out = raft.log.handed_index < raft.log.last_index",
+                "entries_go_out = raft.log.has_unpersisted",
                 "entries_go_out = False",
             ),
         ),

@@ -45,7 +45,7 @@ def open_round(raft: Raft, leader: Leader) -> None:
     if not leader.tokens or leader.tokens[-1].beat <= leader.beat:
         return
     in_flight = leader.confirmed < leader.beat
-    entries_go_out = raft.log.handed_index < raft.log.last_index
+    entries_go_out = raft.log.has_unpersisted
     if in_flight and not entries_go_out:
         return
     leader.beat = Beat(leader.beat + 1)

@@ -115,9 +115,14 @@ class Log:
             at = Index(at - 1)
         return at
 
+    @property
+    def has_unpersisted(self) -> bool:
+        """Whether there are entries that have yet to be handed out to be persisted; a leader has sent none of them."""
+        return self.handed_index < self.last_index
+
     def take_unpersisted(self) -> tuple[Entry, ...]:
         """The entries not yet handed out to be persisted; they count as handed out from now on."""
-        if self.handed_index == self.last_index:
+        if not self.has_unpersisted:
             return ()  # as in most turns of a leader that answers reads
         entries = tuple(self.between(self.handed_index + 1, self.last_index))
         self.handed_index = self.last_index

@@ -288,7 +288,7 @@ class Raft:
     @property
     def beat_goes_out(self) -> bool:
         """Whether this replica leads, and the next ``Ready`` sends something that a read's beat could ride on."""
-        return isinstance(self.role, Leader) and (bool(self.role.tokens) or self.log.handed_index < self.log.last_index)
+        return isinstance(self.role, Leader) and (bool(self.role.tokens) or self.log.has_unpersisted)
 
     @property
     def can_propose(self) -> bool:

@@ -63,8 +63,6 @@ class Reads:
 
     def __init__(self) -> None:
         self._arrived: list[QueryGroup] = []
-        self._arrived_deadline = -NEVER
-        """The latest of theirs."""
         self._asked_groups = 0
         """How many the last round held that was asked for."""
         self._waiting: deque[Round] = deque()
@@ -87,7 +85,6 @@ class Reads:
     def add(self, group: QueryGroup) -> None:
         """Take a group of queries. It joins those that arrived in the same turn."""
         self._arrived.append(group)
-        self._arrived_deadline = max(self._arrived_deadline, group.deadline)
         self.open_groups += 1
 
     @property
@@ -98,8 +95,8 @@ class Reads:
     def form_round(self) -> None:
         """Make one round of all that arrived since the last."""
         if self._arrived:
-            self._waiting.append(Round(self._arrived, self._arrived_deadline))
-            self._arrived, self._arrived_deadline = [], -NEVER
+            groups, self._arrived = self._arrived, []
+            self._waiting.append(Round(groups, max(group.deadline for group in groups)))
 
     def next_for_core(self, now: float) -> Round | None:
         """A round for this replica's own core, which leads; the caller passes it to ``verify_authority``."""
