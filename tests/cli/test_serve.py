@@ -101,6 +101,7 @@ def test_a_second_process_on_the_directory_is_refused(single: Single) -> None:
     assert_refused(oarlock(*single.arguments), "another process is using")
 
 
+@pytest.mark.long
 def test_a_port_in_use_is_refused_by_name(single: Single) -> None:
     host, port = single.redis.split(":")
     with socket.create_server((host, int(port))):

@@ -68,7 +68,7 @@ def test_redis_cli_works_at_any_replica(cluster: Processes) -> None:
 
 
 @needs_redis_benchmark
-@pytest.mark.parametrize("pipeline", ["1", "16"])
+@pytest.mark.parametrize("pipeline", [pytest.param("1", marks=pytest.mark.long), "16"])
 def test_redis_benchmark_works_at_leader_and_follower(cluster: Processes, pipeline: str) -> None:
     for replica in (cluster.leader(), cluster.followers()[0]):
         tests = "ping_inline,ping_mbulk,set,get,incr,mset"

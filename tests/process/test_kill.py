@@ -101,6 +101,7 @@ def test_a_rolling_restart_by_sigterm_hands_over_and_only_clients_of_the_stopped
     assert statistics.median(outages) < 0.3, seconds(outages)
 
 
+@pytest.mark.long
 def test_a_replica_started_before_its_predecessor_has_ended_takes_over(cluster_of: ClusterOf) -> None:
     """The successor finds the directory locked and the ports in use, and waits for them."""
     cluster = cluster_of(3)

@@ -24,7 +24,7 @@ def serves_everywhere(cluster: Processes) -> None:
         assert replica.info()["voters"] == voters
 
 
-@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("size", [1, pytest.param(7, marks=pytest.mark.long)])
 def test_44_a_cluster_serves_at_every_replica(size: int, cluster_of: ClusterOf) -> None:
     serves_everywhere(cluster_of(size))
 
