@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 def timeout_after(raft: Raft) -> float:
     """When an election timeout that starts now ends."""
-    return raft.now + raft.rng.uniform(raft.config.election_min_s, raft.config.election_max_s)
+    config = raft.config
+    return raft.now + config.election_min_s + (config.election_max_s - config.election_min_s) * raft.rng.random()
 
 
 def first_timeout(raft: Raft) -> float:

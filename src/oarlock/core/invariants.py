@@ -7,9 +7,7 @@ simulation and tests. A violated invariant is a bug of this program, never bad i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.errors import InvariantViolated
 
@@ -18,12 +16,13 @@ if TYPE_CHECKING:
     from oarlock.types import Entry
 
 
-class Invariant(msgspec.Struct, frozen=True):
+class Invariant:
     """A named promise: a sentence, and the predicate that decides it."""
 
-    name: str
-    statement: str
-    holds: Callable[..., bool]
+    def __init__(self, name: str, statement: str, holds: Callable[..., bool]) -> None:
+        self.name: Final = name
+        self.statement: Final = statement
+        self.holds: Final = holds
 
     def require(self, *facts: Any) -> None:
         """Check it.

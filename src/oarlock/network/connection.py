@@ -122,7 +122,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            for body in self._decoder.feed(data):
+            lone = self._decoder.whole(data)
+            for body in self._decoder.feed(data) if lone is None else (lone,):
                 if self._over:
                     return
                 self.handle(body)

@@ -41,6 +41,16 @@ class FrameDecoder:
         self._kept = bytearray()
         self._needed_bytes = HEADER_BYTES
 
+    def whole(self, chunk: bytes) -> memoryview | None:
+        """The body, if the chunk is one frame and nothing was kept, as it nearly always is where messages are small.
+        Else None, and it is still to be fed. Only saves what an iterator costs."""
+        if self._kept or len(chunk) < HEADER_BYTES:
+            return None
+        length, checksum, header_checksum = _HEADER.unpack_from(chunk)
+        body = memoryview(chunk)[HEADER_BYTES:]
+        sound = crc32c(chunk[: _FIELDS.size]) == header_checksum and crc32c(body) == checksum
+        return body if sound and length == len(body) <= self.limit_bytes else None
+
     def feed(self, chunk: bytes) -> Iterator[memoryview]:
         """Yield the body of every frame that the chunk completes. Run the iterator to its end.
 

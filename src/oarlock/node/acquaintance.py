@@ -28,6 +28,9 @@ class Acquaintance:
         """The latest term it promised something in, and the highest index it acknowledged in that term."""
         self._promisers: dict[ReplicaId, int] = {}
         """The incarnation that promised so."""
+        self._configuration: Configuration | None = None
+        self._incarnations: dict[ReplicaId, int] = {}
+        """Those of the members in this configuration, which was asked about last."""
 
     def met(self, hello: Hello) -> None:
         """A peer that was examined is linked."""
@@ -39,9 +42,11 @@ class Acquaintance:
         answered, but its votes and acknowledgements are not those of the member that is known here."""
         if type(message) not in PROMISES:
             return True
-        member = configuration.member(peer)
-        life = self._lives.get(peer)
-        if member is not None and member.incarnation and life is not None and life != member.incarnation:
+        if configuration is not self._configuration:
+            self._configuration = configuration
+            self._incarnations = {member.id: member.incarnation for member in configuration.members}
+        life, known = self._lives.get(peer), self._incarnations.get(peer, 0)
+        if known and life is not None and life != known:
             return False
         if isinstance(message, AppendAck):
             if message.match:

@@ -21,10 +21,10 @@ class LoopClock:
     """The clock of the running event loop, and the machine's wall clock."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop_time = asyncio.get_running_loop().time
 
     def monotonic_s(self) -> float:
-        return self._loop.time()
+        return self._loop_time()
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000

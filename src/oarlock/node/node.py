@@ -882,7 +882,7 @@ class Node:
     def _propose(self, now: float) -> None:
         """Append what waits here and what followers forwarded, as few entries as the limits allow."""
         intake = self._intake_for_term()
-        for _ in range(TURN_BATCHES if self._may_append(now) else 0):
+        for _ in range(TURN_BATCHES if self._more_to_append(now) else 0):
             if not self._raft.can_propose:
                 return
             own = self._writes.cut(self._raft.term)
