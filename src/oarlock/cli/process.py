@@ -6,7 +6,6 @@ over; close. A replica that has failed goes the same way, except that its node h
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import resource
@@ -15,6 +14,7 @@ import signal
 import msgspec
 
 from oarlock.cli.log import log_to_stderr
+from oarlock.cli.memory import calm_the_collector, let_large_blocks_go
 from oarlock.errors import ReplicaFailed, ReplicaRefused, ReplicaRemoved
 from oarlock.kv import KeyValue
 from oarlock.network.address import format_address, parse_address
@@ -40,9 +40,6 @@ FLUSH_S = 1.0
 OWN_FILES = 256
 """File descriptors that a replica keeps for its log, its peers, strangers in a handshake, and health checks."""
 
-GC_THRESHOLDS = (50_000, 20, 50)
-"""Batches make many short-lived containers and no cycles, so collecting often finds nothing and costs latency."""
-
 
 class Listeners(msgspec.Struct, frozen=True):
     """Where the replica listens, each ``host:port``."""
@@ -61,6 +58,7 @@ async def run(directory: str, listeners: Listeners, snapshot_after_bytes: int | 
     disk = OsDisk()
     identity = await load_identity(disk, directory)
     log_to_stderr(identity.replica)
+    let_large_blocks_go()
     stopping = _first_signal()
     machine = KeyValue()
     opening = asyncio.ensure_future(
@@ -84,7 +82,7 @@ async def run(directory: str, listeners: Listeners, snapshot_after_bytes: int | 
         await http.start(*parse_address(listeners.http))
         if not node.failed.done():  # the others may have refused this replica by now
             log.info("Redis clients are served at %s, HTTP at %s", listeners.redis, listeners.http)
-        _calm_the_collector()
+        calm_the_collector()
         await asyncio.wait((stopping, node.failed), return_when=asyncio.FIRST_COMPLETED)
     finally:
         await _close(node, redis, http)
@@ -144,10 +142,3 @@ def _first_signal() -> asyncio.Future[None]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, arrived, number)
     return first
-
-
-def _calm_the_collector() -> None:
-    """Leave what is there since the start out of every collection, and collect less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
