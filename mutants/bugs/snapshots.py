@@ -189,11 +189,22 @@ BUGS = (
         edits=(
             Edit(
                 "node.acquaintance",
-                "life is not None and life != member.incarnation:\n            return False",
-                "life is not None and life != member.incarnation:\n            pass",
+                "life is not None and life != known:\n            return False",
+                "life is not None and life != known:\n            pass",
             ),
         ),
         mix={"empty disk": 30, "isolated leader": 10, "kill": 10},
+        tests=("tests/node/test_acquaintance.py",),
+    ),
+    Bug(
+        name="directory-of-a-former-time",
+        rule="Whose promises count is asked of the configuration in force.",
+        edits=(
+            Edit(
+                "node.acquaintance", "if configuration is not self._configuration:", "if self._configuration is None:"
+            ),
+        ),
+        mix={"empty disk": 30, "kill": 10},
         tests=("tests/node/test_acquaintance.py",),
     ),
     Bug(
