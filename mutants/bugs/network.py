@@ -10,6 +10,24 @@ BUGS = (
         tries=("network",),
     ),
     Bug(
+        name="frame-within-a-body",
+        rule="What follows an unfinished frame belongs to it, whatever it looks like.",
+        edits=(Edit("network.frames", "if self._kept or len(chunk) < HEADER_BYTES:", "if len(chunk) < HEADER_BYTES:"),),
+        tests=("tests/network/test_frames.py",),
+    ),
+    Bug(
+        name="lone-frame-of-any-length",
+        rule="A frame above the limit is refused, also where it comes as a whole.",
+        edits=(
+            Edit(
+                "network.frames",
+                "!= len(chunk) - HEADER_BYTES or length > self.limit_bytes",
+                "!= len(chunk) - HEADER_BYTES",
+            ),
+        ),
+        tests=("tests/network/test_frames.py",),
+    ),
+    Bug(
         name="later-message-to-an-older-version",
         rule="A peer that speaks version 1 gets no message that came with version 2.",
         edits=(Edit("network.outbound", "if self.version < PROTOCOL_VERSION:", "if False:"),),

@@ -74,6 +74,18 @@ def test_a_frame_of_the_limit_passes_and_a_longer_one_is_refused_by_its_header_a
         decode([encode_frame(bytes(LIMIT + 1))[:HEADER_BYTES]])
 
 
+def test_a_whole_frame_above_the_limit_is_refused_like_its_header():
+    with pytest.raises(MalformedFrame, match="1001"):
+        decode([encode_frame(bytes(LIMIT + 1))])
+
+
+def test_what_looks_like_a_frame_within_a_body_is_part_of_the_body():
+    body = b"a value that holds " + encode_frame(b"a frame")
+    frame = encode_frame(body)
+    at = frame.index(encode_frame(b"a frame"))
+    assert decode([frame[:at], frame[at:]]) == [body]
+
+
 def test_bodies_before_the_malformed_one_are_delivered():
     decoder = FrameDecoder(LIMIT)
     stream = decoder.feed(encode_frame(b"good") + b"\xff" * HEADER_BYTES)

@@ -122,8 +122,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            lone = self._decoder.whole(data)
-            for body in self._decoder.feed(data) if lone is None else (lone,):
+            for body in self._decoder.feed(data):
                 if self._over:
                     return
                 self.handle(body)

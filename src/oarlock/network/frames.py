@@ -6,7 +6,7 @@ all: a link that waits for the rest of a frame that is not there would take ever
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from crc32c import crc32c
 
@@ -41,22 +41,28 @@ class FrameDecoder:
         self._kept = bytearray()
         self._needed_bytes = HEADER_BYTES
 
-    def whole(self, chunk: bytes) -> memoryview | None:
-        """The body, if the chunk is one frame and nothing was kept, as it nearly always is where messages are small.
-        Else None, and it is still to be fed. Only saves what an iterator costs."""
+    def feed(self, chunk: bytes) -> Iterable[memoryview]:
+        """The body of every frame that the chunk completes, to be gone through once and to the end.
+
+        Raises MalformedFrame, on the way, for a header that is damaged or tells of a body longer than the limit (before
+        waiting for it), or for a body of a wrong CRC.
+        """
+        lone = self._lone(chunk)
+        return self._cut(chunk) if lone is None else (lone,)
+
+    def _lone(self, chunk: bytes) -> memoryview | None:
+        """The body, if the chunk is one whole and sound frame, as it mostly is where messages are small: that saves an
+        iterator."""
         if self._kept or len(chunk) < HEADER_BYTES:
             return None
         length, checksum, header_checksum = _HEADER.unpack_from(chunk)
+        if length != len(chunk) - HEADER_BYTES or length > self.limit_bytes:
+            return None
         body = memoryview(chunk)[HEADER_BYTES:]
         sound = crc32c(chunk[: _FIELDS.size]) == header_checksum and crc32c(body) == checksum
-        return body if sound and length == len(body) <= self.limit_bytes else None
+        return body if sound else None
 
-    def feed(self, chunk: bytes) -> Iterator[memoryview]:
-        """Yield the body of every frame that the chunk completes. Run the iterator to its end.
-
-        Raises MalformedFrame for a header that is damaged or tells of a body longer than the limit (before waiting for
-        it), or for a body of a wrong CRC.
-        """
+    def _cut(self, chunk: bytes) -> Iterator[memoryview]:
         stream: bytes | bytearray = chunk
         if self._kept:
             self._kept += chunk
