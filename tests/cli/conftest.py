@@ -1,7 +1,5 @@
 """What tests of the command line share: running it, free ports, and waiting for a condition."""
 
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from oarlock.cli.command import run
+from tests.ports import free_ports
 
 DEADLINE_S = 30.0
 Outcome = tuple[int, str, str]
@@ -59,22 +58,6 @@ def refused(outcome: Outcome, saying: str, status: int = 2) -> None:
 
 
 @pytest.fixture
-def ports() -> Callable[[int], int]:
-    """First port of a free range, below those that the system hands to clients."""
-
-    def find(in_a_row: int = 1) -> int:
-        while True:
-            base = random.randrange(20000, 32000)
-            if all(_is_free(port) for port in range(base, base + in_a_row)):
-                return base
-
-    return find
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def ports() -> Callable[..., int]:
+    """First port of a free range."""
+    return free_ports

@@ -1,8 +1,6 @@
 """Clusters of processes as fixtures."""
 
 import json
-import random
-import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 from oarlock.cli.command import run
+from tests.ports import free_ports
 from tests.process.operating import Operate
 from tests.process.replicas import RUNNING, Processes, running
 
@@ -24,7 +23,7 @@ def cluster_of(tmp_path: Path) -> Iterator[ClusterOf]:
     """Start a cluster of so many replicas, perhaps with a program and options of its own; it ends with the test."""
     with ExitStack() as stack:
         yield lambda size, **how: stack.enter_context(
-            running(tmp_path / f"of-{size}", size, _free_ports(3 * (size + NEWCOMERS)), **how)
+            running(tmp_path / f"of-{size}", size, free_ports(3 * (size + NEWCOMERS)), **how)
         )
 
 
@@ -45,14 +44,14 @@ def operate(capsys: pytest.CaptureFixture[str]) -> Operate:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Three replicas that all tests of a module share, and leave running as they found them."""
-    with running(tmp_path_factory.mktemp("shared"), 3, _free_ports(9)) as cluster:
+    with running(tmp_path_factory.mktemp("shared"), 3, free_ports(9)) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def relayed(tmp_path: Path) -> Iterator[Processes]:
     """Three replicas that reach each other through relays."""
-    with running(tmp_path, 3, _free_ports(9), relayed=True) as cluster:
+    with running(tmp_path, 3, free_ports(9), relayed=True) as cluster:
         yield cluster
 
 
@@ -64,19 +63,3 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         for replica in (replica for cluster in RUNNING for replica in cluster.all):
             report.sections.append((f"log of replica {replica.number}", replica.last_words()))
     return report
-
-
-def _free_ports(in_a_row: int) -> int:
-    while True:
-        first = random.randrange(12000, 20000)
-        if all(_is_free(port) for port in range(first, first + in_a_row)):
-            return first
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

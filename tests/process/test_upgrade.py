@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import _free_ports
+from tests.ports import free_ports
 from tests.process.replicas import RUNNING, Process, Processes, until
 
 BEFORE = "955972061e1768f354fe0d0fd493d2810c781972"
@@ -37,7 +37,7 @@ def old_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def of_old(root: Path, sources: Path) -> Iterator[Processes]:
     """Three replicas, initialised and run by the old program."""
     cluster = Processes.__new__(Processes)
-    first = _free_ports(9)
+    first = free_ports(9)
     cluster.all = [
         Process(n, root / str(n), first + 3 * n - 3, first + 3 * n - 2, first + 3 * n - 1) for n in (1, 2, 3)
     ]
