@@ -1,4 +1,4 @@
-"""What tests of the command line share: running it, free ports, and waiting for a condition."""
+"""What tests of the command line share: running it, and waiting for a condition."""
 
 import subprocess
 import sys
@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from oarlock.cli.command import run
-from tests.ports import free_ports
 
 DEADLINE_S = 30.0
 Outcome = tuple[int, str, str]
@@ -55,9 +54,3 @@ def refused(outcome: Outcome, saying: str, status: int = 2) -> None:
     assert code == status, (out, err)
     assert saying in err and err.startswith("oarlock") and err.count("\n") == 1, err
     assert not out
-
-
-@pytest.fixture
-def ports() -> Callable[..., int]:
-    """First port of a free range."""
-    return free_ports

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from oarlock.cli import cluster as cluster_module
 from oarlock.cli.cluster import LocalCluster, ReplicaProcess
 from oarlock.types import ReplicaId
 from tests.cli.conftest import DEADLINE_S, is_running, until
+from tests.ports import free_ports
 
 STUB = Path(__file__).with_name("stub_replica.py")
 
@@ -61,11 +61,11 @@ class Watched:
 
 
 @pytest.fixture
-def stubs(tmp_path: Path, ports: Callable[[int], int]):
+def stubs(tmp_path: Path):
     started: list[Watched] = []
 
     def start(*behaviours: str) -> Watched:
-        watched = Watched(tmp_path, ports(len(behaviours)), list(behaviours))
+        watched = Watched(tmp_path, free_ports(len(behaviours)), list(behaviours))
         started.append(watched)
         return watched.start()
 

@@ -1,13 +1,13 @@
 """What ``oarlock local`` is made of: ports, directories, and what of it is new."""
 
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from oarlock.cli.layout import initialise, plan, uninitialised, wait_for_ports
 from oarlock.errors import StartupError
+from tests.ports import free_ports
 
 
 def test_ports_are_consecutive_and_the_command_restarts_the_replica(tmp_path: Path) -> None:
@@ -33,8 +33,8 @@ def test_ports_that_cannot_be_are_refused(tmp_path: Path, ports: tuple[int, int,
         plan(tmp_path, 3, *ports)
 
 
-def test_a_taken_port_is_refused_by_name(tmp_path: Path, ports: Callable[[int], int]) -> None:
-    first = ports(9)
+def test_a_taken_port_is_refused_by_name(tmp_path: Path) -> None:
+    first = free_ports(9)
     replicas = plan(tmp_path, 3, first, first + 3, first + 6)
     wait_for_ports(replicas, patience_s=0.0)
     refusal = pytest.raises(StartupError, match=f"127.0.0.1:{first + 4} is taken; .* another --raft-port")

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from tests.cli.conftest import DEADLINE_S, is_running, oarlock, until
+from tests.ports import free_ports
 
 
 class Local:
@@ -62,11 +63,11 @@ class Local:
 
 
 @pytest.fixture
-def make(tmp_path: Path, ports: Callable[[int], int]) -> Iterator[Callable[[int], Local]]:
+def make(tmp_path: Path) -> Iterator[Callable[[int], Local]]:
     made: list[Local] = []
 
     def make(nodes: int = 3) -> Local:
-        made.append(Local(tmp_path / "cluster", ports(3 * nodes), nodes))
+        made.append(Local(tmp_path / "cluster", free_ports(3 * nodes), nodes))
         return made[-1]
 
     yield make

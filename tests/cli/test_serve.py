@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from oarlock.cli.parameters import size
 from oarlock.cli.probe import raft_info
 from oarlock.node.snapshots import DEFAULT_SNAPSHOT_AFTER_BYTES
 from tests.cli.conftest import DEADLINE_S, oarlock, until
+from tests.ports import free_ports
 
 
 class Single:
@@ -48,8 +49,8 @@ class Single:
 
 
 @pytest.fixture
-def single(tmp_path: Path, ports: Callable[[int], int]) -> Iterator[Single]:
-    it = Single(tmp_path / "data", ports(3))
+def single(tmp_path: Path) -> Iterator[Single]:
+    it = Single(tmp_path / "data", free_ports(3))
     yield it
     for process in it.processes:
         process.kill()
@@ -153,9 +154,9 @@ def test_more_clients_than_files_do_not_stop_it(single: Single) -> None:
 
 
 @pytest.fixture
-def without_majority(tmp_path: Path, ports: Callable[[int], int]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def without_majority(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Replica 1 of 3, the others never started: the process, and the port at which it answers."""
-    first = ports(6)
+    first = free_ports(6)
     members = ",".join(f"{replica}=127.0.0.1:{first + replica}" for replica in (1, 2, 3))
     made = oarlock("init", "--data-dir", str(tmp_path / "1"), "--id", "1", "--members", members)
     assert made.returncode == 0, made.stderr

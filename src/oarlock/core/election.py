@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 def timeout_after(raft: Raft) -> float:
     """When an election timeout that starts now ends."""
     config = raft.config
+    # What rng.uniform does, which is no built-in function: every message of a leader's comes by here.
     return raft.now + config.election_min_s + (config.election_max_s - config.election_min_s) * raft.rng.random()
 
 
