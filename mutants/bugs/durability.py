@@ -16,6 +16,18 @@ BUGS = (
         tries=("storage",),
     ),
     Bug(
+        name="synced-write-left-in-the-page-cache",
+        rule="What is written with a sync is durable when the call returns.",
+        edits=(
+            Edit(
+                "storage.os_disk",
+                "descriptor = self._synced if sync else self._descriptor",
+                "descriptor = self._descriptor",
+            ),
+        ),
+        tests=("tests/storage/test_os_disk.py",),
+    ),
+    Bug(
         name="vote-frames-unsynced",
         rule="A frame that holds nothing but a term and a vote is synced like any other.",
         edits=(
@@ -287,7 +299,13 @@ BUGS = (
     Bug(
         name="snapshot-named-before-it-is-durable",
         rule="A snapshot gets its name once all of it is durable.",
-        edits=(Edit("storage.whole_file", "            await self._file.sync()\n", ""),),
+        edits=(
+            Edit(
+                "storage.whole_file",
+                "            await self._file.sync()\n            await self._file.close()\n",
+                "            await self._file.close()\n",
+            ),
+        ),
         tests=("tests/storage/test_snapshot.py",),
     ),
     Bug(

@@ -1,6 +1,6 @@
 """``oarlock`` with a disk that stalls, and one that fails, for as long as a file beside the data directory says so.
 
-Nothing of Oarlock is replaced: what blocks, in the very thread that syncs, is the system call.
+Nothing of Oarlock is replaced: what blocks, in the very thread that writes, is the system call.
 """
 
 import errno
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from oarlock.cli import main
 
@@ -17,19 +18,20 @@ STALLED, FAILING = ".stalled", ".failing"
 LOOK_S = 0.005
 
 
-def obeying(sync: Callable[[int], None], directory: Path) -> Callable[[int], None]:
-    def stall_or_fail(descriptor: int) -> None:
+def obeying(call: Callable[..., Any], directory: Path) -> Callable[..., Any]:
+    def stall_or_fail(*arguments: Any) -> Any:
         while directory.with_suffix(STALLED).exists():
             time.sleep(LOOK_S)
         if directory.with_suffix(FAILING).exists():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        sync(descriptor)
+        return call(*arguments)
 
     return stall_or_fail
 
 
 if __name__ == "__main__":
     directory = Path(sys.argv[sys.argv.index("--data-dir") + 1])
+    os.pwrite = obeying(os.pwrite, directory)
     os.fdatasync = obeying(os.fdatasync, directory)
     os.fsync = obeying(os.fsync, directory)
     main()

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -99,6 +100,25 @@ async def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.Mo
     await file.write_at(4096, data, sync=True)
     assert await file.read_at(4096, 20_000) == data
     assert await file.size() == 4096 + len(data)
+    await file.close()
+
+
+async def test_only_what_is_written_with_sync_is_durable_when_the_call_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite, durably = os.pwrite, []
+
+    def look(descriptor: int, data: bytes, offset: int) -> int:
+        durably.append(bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DSYNC))
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", look)
+    file = await OsDisk().open(str(tmp_path / "file"), create=True)
+    await file.write_at(0, b"a", sync=True)
+    await file.write_at(1, b"b")
+    await file.write_at(2, b"c", sync=True)
+    assert durably == [True, False, True]
+    assert await file.read_at(0, 3) == b"abc"
     await file.close()
 
 
@@ -208,11 +228,11 @@ async def test_scenario_35_a_failed_sync_of_a_real_file_is_final(
     )
     wal, _ = await open_log(disk, directory, identity, 64 * SECTOR_BYTES)
 
-    def fail(descriptor: int) -> None:
+    def fail(*_: object) -> None:
         raise OSError(errno.EIO, "the disk is broken")
 
     with monkeypatch.context() as broken:
-        broken.setattr(os, "fdatasync", fail)
+        broken.setattr(os, "pwrite", fail)
         with pytest.raises(ReplicaFailed, match="the disk is broken"):
             await wal.append(Term(1), ReplicaId(1), entries(1, 1))
     with pytest.raises(ReplicaFailed, match="the disk is broken"):
@@ -229,7 +249,7 @@ def test_a_thread_stuck_in_a_sync_does_not_keep_the_process(tmp_path: Path) -> N
         async def main():
             file = await OsDisk().open({str(tmp_path / "file")!r}, create=True)
             stuck = threading.Event()
-            os.fdatasync = lambda _: (stuck.set(), threading.Event().wait())
+            os.pwrite = lambda *_: (stuck.set(), threading.Event().wait())
             writing = asyncio.create_task(file.write_at(0, b"x", sync=True))
             while not stuck.is_set():
                 await asyncio.sleep(0)

@@ -29,7 +29,8 @@ class File(Protocol):
         ...
 
     async def write_at(self, offset: int, data: bytes, *, sync: bool = False) -> None:
-        """Write all of ``data``; with ``sync``, also make the file's data durable, in one hop."""
+        """Write all of ``data``; with ``sync``, it is durable on return, and nothing is said of what was written before
+        without."""
         ...
 
     async def sync(self) -> None:

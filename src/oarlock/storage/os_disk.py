@@ -101,9 +101,17 @@ class OsDisk:
         self._housekeeping.stop()
 
     async def open(self, path: str, *, create: bool = False) -> File:
-        flags = self._access | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
-        descriptor = await self._housekeeping.run(lambda: os.open(path, flags, 0o644))
-        return _OsFile(path, descriptor, self._housekeeping)
+        create_new = os.O_CREAT | os.O_EXCL if create else 0
+
+        def open_twice() -> tuple[int, int]:
+            descriptor = os.open(path, self._access | os.O_CLOEXEC | create_new, 0o644)
+            try:
+                return descriptor, os.open(path, self._access | os.O_CLOEXEC | os.O_DSYNC)
+            except OSError:
+                os.close(descriptor)
+                raise
+
+        return _OsFile(path, *await self._housekeeping.run(open_twice), self._housekeeping)
 
     async def rename(self, source: str, target: str) -> None:
         await self._housekeeping.run(lambda: os.replace(source, target))
@@ -163,8 +171,11 @@ class _OsLock:
 
 
 class _OsFile:
-    def __init__(self, path: str, descriptor: int, housekeeping: _Worker) -> None:
+    def __init__(self, path: str, descriptor: int, synced: int, housekeeping: _Worker) -> None:
         self._descriptor = descriptor
+        self._synced = synced
+        """The same file. What is written through this one is durable when the call returns: one call, and not two
+        between which the thread may wait for the interpreter's lock until the event loop has done what it is at."""
         self._housekeeping = housekeeping
         self._writer = _Worker(f"oarlock-write-{os.path.basename(path)}")
         self._closing = False
@@ -173,12 +184,8 @@ class _OsFile:
         return await self._use(self._housekeeping).run(lambda: _read(self._descriptor, offset, size))
 
     async def write_at(self, offset: int, data: bytes, *, sync: bool = False) -> None:
-        def write() -> None:
-            _write(self._descriptor, offset, data)
-            if sync:
-                os.fdatasync(self._descriptor)
-
-        await self._use(self._writer).run(write)
+        descriptor = self._synced if sync else self._descriptor
+        await self._use(self._writer).run(lambda: _write(descriptor, offset, data))
 
     async def sync(self) -> None:
         await self._use(self._writer).run(lambda: os.fdatasync(self._descriptor))
@@ -198,7 +205,7 @@ class _OsFile:
         return worker
 
     async def close(self) -> None:
-        # Behind all that either thread still has to do here, or its descriptor's number might be another file's by
+        # Behind all that either thread still has to do here, or a descriptor's number might be another file's by
         # then. Nobody waits for that: what is stuck in the disk must not be able to hold up a shutdown.
         if not self._closing:
             self._closing = True
@@ -206,6 +213,7 @@ class _OsFile:
 
     def _close_in_writer(self) -> None:
         self._writer.post(lambda: os.close(self._descriptor))
+        self._writer.post(lambda: os.close(self._synced))
         self._writer.stop()
 
 

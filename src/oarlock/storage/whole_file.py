@@ -63,11 +63,11 @@ class GrowingFile:
         :raises OSError: the disk failed, or has no room (``ENOSPC``, ``EDQUOT``)
         """
         async with self._or_nothing():
-            self._unsynced_bytes += len(data)
-            sync = self._unsynced_bytes >= SYNC_BYTES
-            await self._file.write_at(self.size_bytes, data, sync=sync)
+            await self._file.write_at(self.size_bytes, data)
             self.size_bytes += len(data)
-            if sync:
+            self._unsynced_bytes += len(data)
+            if self._unsynced_bytes >= SYNC_BYTES:
+                await self._file.sync()
                 self._unsynced_bytes = 0
 
     async def give_name(self, path: str) -> None:

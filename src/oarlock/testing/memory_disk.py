@@ -64,8 +64,11 @@ class _Contents:
         _resize(self.seen, size)
         self.unsynced_sizes.append(size)
 
-    def begin_sync(self) -> "_Sync":
-        return _Sync(self, {sector: len(held) for sector, held in self.unsynced.items()}, len(self.unsynced_sizes))
+    def begin_sync(self, offset: int = 0, end: int | None = None) -> "_Sync":
+        """Of what was written from ``offset`` to ``end``, and of the size."""
+        sectors = range(offset // SECTOR_BYTES, -(-(len(self.seen) if end is None else end) // SECTOR_BYTES))
+        written = {sector: len(held) for sector, held in self.unsynced.items() if sector in sectors}
+        return _Sync(self, written, len(self.unsynced_sizes))
 
     def after_power_failure(self, survives: Callable[[], bool], random: Random) -> "_Contents":
         """What is there when the power is back."""
@@ -434,12 +437,14 @@ class _MemoryFile:
         contents.write(offset + part, data[part:])
         disk._done("write", contents.path)
         if sync:
-            await self.sync()
+            await self._sync(contents.begin_sync(offset, offset + len(data)))
 
     async def sync(self) -> None:
+        await self._sync(self._contents.begin_sync())
+
+    async def _sync(self, written: _Sync) -> None:
         disk, contents = self._disk, self._contents
         disk._begin("sync", contents.path)
-        written = contents.begin_sync()
         try:
             await disk._step("sync", contents.path)
         except OSError:

@@ -104,6 +104,19 @@ def test_what_was_synced_survives() -> None:
         assert machine.disk.lose_power().contents(PATH) == b"b" * SECTOR_BYTES
 
 
+def test_a_synced_write_says_nothing_of_what_was_written_before() -> None:
+    first, second = set(), set()
+    for seed in range(20):
+        machine = Machine(seed)
+        machine.do(machine.file.write_at(0, b"b" * SECTOR_BYTES))
+        machine.do(machine.file.write_at(SECTOR_BYTES, b"c" * SECTOR_BYTES, sync=True))
+        left = machine.disk.lose_power().contents(PATH)
+        first.add(left[:SECTOR_BYTES])
+        second.add(left[SECTOR_BYTES:])
+    assert first == {b"a" * SECTOR_BYTES, b"b" * SECTOR_BYTES}
+    assert second == {b"c" * SECTOR_BYTES}
+
+
 def test_a_stalled_disk_finishes_nothing_until_it_goes_on(machine: Machine) -> None:
     machine.disk.troubles.stalled = True
     task = machine.begin(machine.file.write_at(0, b"b" * SECTOR_BYTES, sync=True))
