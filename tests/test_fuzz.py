@@ -84,7 +84,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "segment-header": (segment, "corrupt_log", lambda good: lambda *arguments: ValueError(arguments)),
     "snapshot": (snapshot, "corrupt_snapshot", lambda good: lambda *arguments: ValueError(arguments)),
     "identity": (identity, "_checksum", lambda good: lambda document: "another"),
-    "batch": (batch, "_decoder", lambda good: msgspec.msgpack.Decoder()),
+    "batch": (batch, "_decode", lambda good: msgspec.msgpack.decode),
     "log": (replay, "later_header", lambda good: lambda *arguments: False),
     "recovery": (replay.Replay, "_judge_tail", lambda good: lambda self, *arguments: None),
 }

@@ -17,20 +17,14 @@ BATCH_BYTES = 1024 * 1024
 """Where a batch, a slice or a group is cut; only a single larger command makes any of them larger."""
 
 
-class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Slices in the order in which they are applied."""
-
-    version: int
-    slices: tuple[Slice, ...]
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Batch)
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[int, tuple[Slice, ...]]).decode
+"""The version, and the slices in the order in which they are applied."""
 
 
 def encode_batch(slices: Sequence[Slice]) -> bytes:
     """One call for the whole batch."""
-    return _encoder.encode((BATCH_VERSION, slices))
+    return _encode((BATCH_VERSION, slices))
 
 
 def decode_batch(payload: bytes) -> tuple[Slice, ...]:
@@ -39,11 +33,9 @@ def decode_batch(payload: bytes) -> tuple[Slice, ...]:
     :raises ReplicaFailed: if a newer version wrote it. Skipping it would let the replicas' states part.
     """
     try:
-        batch = _decoder.decode(payload)
+        version, slices = _decode(payload)
     except (ValueError, RecursionError) as error:
-        raise ReplicaFailed(f"an entry of the log cannot be understood by this version: {error}") from error
-    if batch.version != BATCH_VERSION:
-        raise ReplicaFailed(
-            f"an entry of the log has batch version {batch.version}; this program knows {BATCH_VERSION}"
-        )
-    return batch.slices
+        raise ReplicaFailed(f"an entry of the log cannot be understood by this version: {error}", error) from error
+    if version != BATCH_VERSION:
+        raise ReplicaFailed(f"an entry of the log has batch version {version}; this program knows {BATCH_VERSION}")
+    return slices

@@ -28,7 +28,7 @@ _encode_entries = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
-class Frame(msgspec.Struct, frozen=True, gc=False):
+class Frame(NamedTuple):
     """One frame. ``payload`` is the encoded entries; without any the frame records a term and a vote only."""
 
     sequence: int
@@ -94,7 +94,7 @@ class Fault(Enum):
     """It is all there, and it is wrong."""
 
 
-class Unreadable(msgspec.Struct, frozen=True):
+class Unreadable(NamedTuple):
     """A place where no valid frame stands."""
 
     fault: Fault

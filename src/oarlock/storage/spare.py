@@ -97,13 +97,16 @@ class Spare:
         temporary = self.path + TEMPORARY_SUFFIX
         await remove_if_there(self._disk, temporary)
         file = await self._disk.open(temporary, create=True)
+        failure: OSError | None = None
         try:
             await file.preallocate(self._size_bytes)
         except OSError as error:
+            failure = error
+        if failure is not None:  # not in there: see "Compiled" in docs/architecture.md
             await file.close()
-            if is_lack_of_space(error):
+            if is_lack_of_space(failure):
                 await self._disk.remove(temporary)  # leave the little room there is to others
-            raise
+            raise failure
         await self._disk.rename(temporary, self.path)
         await self._disk.sync_directory(self._directory)
         return file

@@ -10,6 +10,7 @@ it is durable those before that are removed.
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,7 +34,7 @@ from oarlock.types import Boot, Configuration, Entry, Index, ReplicaId, Term
 log = logging.getLogger("oarlock")
 
 
-class DurableState(msgspec.Struct, frozen=True):
+class DurableState(NamedTuple):
     """What a replica durably knows when it starts (Raft paper, figure 2: persistent state)."""
 
     boot: Boot
@@ -160,9 +161,12 @@ class Wal:
         try:
             await self._append(term, vote, entries, base)
         except BaseException as error:
-            self._failure = ReplicaFailed(f"writing the log in {self._directory} failed: {str(error) or 'cancelled'}")
-            if isinstance(error, OSError):
-                raise self._failure from error
+            cause = error if isinstance(error, OSError) else None
+            self._failure = ReplicaFailed(
+                f"writing the log in {self._directory} failed: {str(error) or 'cancelled'}", cause
+            )
+            if cause is not None:
+                raise self._failure from cause
             raise
         finally:
             self._appending = False
