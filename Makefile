@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 FUZZ_INPUTS ?= 1000000
-COMPILED_TESTS ?= tests/test_compiled.py tests/core tests/kv tests/network tests/node tests/server tests/process
+COMPILED_TESTS ?= tests/test_compiled.py tests/core tests/kv tests/network tests/node tests/server tests/storage tests/process
 
 # Speed is measured of what users run, which is compiled. Without a C compiler: make bench INTERPRETED=1
 COMPILED := $(CURDIR)/build/compiled

@@ -28,6 +28,24 @@ BUGS = (
         tests=("tests/storage/test_os_disk.py",),
     ),
     Bug(
+        name="sync-asks-nobody",
+        rule="A sync makes durable what was written before.",
+        edits=(
+            Edit(
+                "storage.os_disk",
+                ".run(lambda: os.fdatasync(self._descriptor))",
+                ".run(lambda: None)",
+            ),
+        ),
+        tests=("tests/storage/test_os_disk.py",),
+    ),
+    Bug(
+        name="second-descriptor-stays-open",
+        rule="A closed file keeps no descriptor.",
+        edits=(Edit("storage.os_disk", "        self._writer.post(lambda: os.close(self._synced))\n", ""),),
+        tests=("tests/storage/test_os_disk.py",),
+    ),
+    Bug(
         name="vote-frames-unsynced",
         rule="A frame that holds nothing but a term and a vote is synced like any other.",
         edits=(

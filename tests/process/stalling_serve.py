@@ -22,9 +22,10 @@ def obeying(call: Callable[..., Any], directory: Path) -> Callable[..., Any]:
     def stall_or_fail(*arguments: Any) -> Any:
         while directory.with_suffix(STALLED).exists():
             time.sleep(LOOK_S)
+        result = call(*arguments)  # what fails may be on the disk all the same
         if directory.with_suffix(FAILING).exists():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return call(*arguments)
+        return result
 
     return stall_or_fail
 

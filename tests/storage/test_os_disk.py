@@ -1,6 +1,7 @@
 """The real disk: the log on it, and what its threads promise."""
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -122,6 +123,57 @@ async def test_only_what_is_written_with_sync_is_durable_when_the_call_returns(
     await file.close()
 
 
+async def test_a_sync_is_asked_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    file = await OsDisk().open(str(tmp_path / "file"), create=True)
+    await file.write_at(0, b"a")
+    assert not synced
+    await file.sync()
+    assert synced == [str(tmp_path / "file")]
+    await file.close()
+
+
+def descriptors_of(path: Path) -> int:
+    links = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that listed them
+            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return links.count(str(path))
+
+
+async def test_a_closed_file_keeps_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, path, close, closed = OsDisk(), tmp_path / "file", os.close, threading.Semaphore(0)
+    monkeypatch.setattr(os, "close", lambda descriptor: (close(descriptor), closed.release()))
+    file = await disk.open(str(path), create=True)
+    await file.write_at(0, b"a", sync=True)
+    opened = descriptors_of(path)
+    assert opened
+    await file.close()
+    for _ in range(opened):
+        assert await asyncio.to_thread(closed.acquire, timeout=10)
+    assert not descriptors_of(path)
+
+
+async def test_a_file_that_cannot_be_opened_to_the_end_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, path, open_ = OsDisk(), tmp_path / "file", os.open
+
+    def without_room(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DSYNC:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return open_(path, flags, mode)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", without_room)
+        with pytest.raises(OSError, match="Too many open files"):
+            await disk.open(str(path), create=True)
+    assert not path.exists() and not descriptors_of(path)
+    file = await disk.open(str(path), create=True)
+    await file.close()
+
+
 async def test_preallocating_adds_zeros_and_never_shortens(tmp_path: Path) -> None:
     disk = OsDisk()
     file = await disk.open(str(tmp_path / "file"), create=True)
@@ -228,7 +280,10 @@ async def test_scenario_35_a_failed_sync_of_a_real_file_is_final(
     )
     wal, _ = await open_log(disk, directory, identity, 64 * SECTOR_BYTES)
 
-    def fail(*_: object) -> None:
+    pwrite = os.pwrite
+
+    def fail(descriptor: int, data: bytes, offset: int) -> None:
+        pwrite(descriptor, data, offset)
         raise OSError(errno.EIO, "the disk is broken")
 
     with monkeypatch.context() as broken:

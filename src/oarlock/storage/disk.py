@@ -1,10 +1,10 @@
 """The Disk seam: all that storage may ask of a disk, and what each call promises.
 
 Contract. What ``write_at`` wrote may be lost, torn at sector borders, or half there after a power failure, in any
-order, until a ``sync`` of that file that began after it has returned. A name (create, rename, remove) is durable
-once ``sync_directory`` of its directory has returned. An error from ``write_at`` or ``sync`` says nothing about
-what reached the disk: the caller must stop using the file (see docs/architecture.md, durability). Neither does
-cancelling a call: what was asked may still happen.
+order, until a ``sync`` of that file that began after it has returned, or it has itself, if it was asked to sync. A
+name (create, rename, remove) is durable once ``sync_directory`` of its directory has returned. An error from
+``write_at`` or ``sync`` says nothing about what reached the disk: the caller must stop using the file (see
+docs/architecture.md, durability). Neither does cancelling a call: what was asked may still happen.
 """
 
 import errno

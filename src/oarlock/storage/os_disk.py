@@ -109,6 +109,8 @@ class OsDisk:
                 return descriptor, os.open(path, self._access | os.O_CLOEXEC | os.O_DSYNC)
             except OSError:
                 os.close(descriptor)
+                if create:
+                    os.remove(path)
                 raise
 
         return _OsFile(path, *await self._housekeeping.run(open_twice), self._housekeeping)

@@ -1,7 +1,7 @@
 """The write-ahead log: Raft's persistent state, durable before anyone hears of it.
 
-One frame per append, strictly write, sync, next write. An error from either is final: nobody knows what reached the
-disk, and a second sync that succeeds proves nothing (the kernel may have marked the pages clean). The replica stops.
+One frame per append, strictly one synced write after the other. An error is final: nobody knows what reached the disk,
+and a later sync that succeeds proves nothing (the kernel may have marked the pages clean). The replica stops.
 
 What a snapshot holds need not stay here: the header of a segment names the oldest that the log still needs, and once
 it is durable those before that are removed.

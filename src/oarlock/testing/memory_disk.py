@@ -64,11 +64,18 @@ class _Contents:
         _resize(self.seen, size)
         self.unsynced_sizes.append(size)
 
-    def begin_sync(self, offset: int = 0, end: int | None = None) -> "_Sync":
-        """Of what was written from ``offset`` to ``end``, and of the size."""
-        sectors = range(offset // SECTOR_BYTES, -(-(len(self.seen) if end is None else end) // SECTOR_BYTES))
+    def begin_sync(self) -> "_Sync":
+        """Of all that was written, and of the size."""
+        written = {sector: len(held) for sector, held in self.unsynced.items()}
+        sizes = self.unsynced_sizes
+        return _Sync(self, written, sizes[-1] if sizes else None, len(sizes), [])
+
+    def begin_sync_of(self, offset: int, end: int) -> "_Sync":
+        """Of what was written from ``offset`` to ``end``, and of as much of the size as that needs."""
+        sectors = range(offset // SECTOR_BYTES, -(-end // SECTOR_BYTES))
         written = {sector: len(held) for sector, held in self.unsynced.items() if sector in sectors}
-        return _Sync(self, written, len(self.unsynced_sizes))
+        sizes = self.unsynced_sizes
+        return _Sync(self, written, max(len(self.durable), end), len(sizes), [size for size in sizes if size > end])
 
     def after_power_failure(self, survives: Callable[[], bool], random: Random) -> "_Contents":
         """What is there when the power is back."""
@@ -97,16 +104,22 @@ class _Sync(NamedTuple):
     contents: _Contents
     sectors: dict[int, int]
     """For each sector, how many of its unsynced states."""
+    size: int | None
+    """What becomes durable of the size; None for no change."""
     sizes: int
+    """How many of its unsynced sizes that decides about, but for"""
+    sizes_left: list[int]
+    """those which it may have or not have all the same."""
 
     def succeed(self) -> None:
         contents = self.contents
-        if self.sizes:
-            _resize(contents.durable, contents.unsynced_sizes[self.sizes - 1])
+        if self.size is not None:
+            _resize(contents.durable, self.size)
         for sector, held in self._take():
             contents.stranded.pop(sector, None)
             start = sector * SECTOR_BYTES
-            contents.durable[start : start + len(held[-1])] = held[-1]
+            # In its last sector a file may already hold more than the size that becomes durable.
+            _put(contents.durable, start, held[-1] if self.size is None else held[-1][: self.size - start])
 
     def fail(self) -> None:
         for sector, held in self._take():
@@ -114,7 +127,7 @@ class _Sync(NamedTuple):
 
     def _take(self) -> Iterator[tuple[int, list[bytes]]]:
         unsynced = self.contents.unsynced
-        del self.contents.unsynced_sizes[: self.sizes]
+        self.contents.unsynced_sizes[: self.sizes] = self.sizes_left
         for sector, count in self.sectors.items():
             held, later = unsynced[sector][:count], unsynced[sector][count:]
             if later:
@@ -437,7 +450,7 @@ class _MemoryFile:
         contents.write(offset + part, data[part:])
         disk._done("write", contents.path)
         if sync:
-            await self._sync(contents.begin_sync(offset, offset + len(data)))
+            await self._sync(contents.begin_sync_of(offset, offset + len(data)))
 
     async def sync(self) -> None:
         await self._sync(self._contents.begin_sync())

@@ -117,6 +117,28 @@ def test_a_synced_write_says_nothing_of_what_was_written_before() -> None:
     assert second == {b"c" * SECTOR_BYTES}
 
 
+def test_a_synced_write_makes_no_more_of_the_size_durable_than_it_needs() -> None:
+    sizes = set()
+    for seed in range(20):
+        machine = Machine(seed)
+        machine.do(machine.file.write_at(4 * SECTOR_BYTES, b"b" * SECTOR_BYTES))
+        machine.do(machine.file.write_at(SECTOR_BYTES, b"c" * 100, sync=True))
+        left = machine.disk.lose_power().contents(PATH)
+        assert left[SECTOR_BYTES : SECTOR_BYTES + 100] == b"c" * 100
+        sizes.add(len(left))
+    assert {SECTOR_BYTES + 100, 5 * SECTOR_BYTES} <= sizes
+
+
+def test_what_is_written_after_a_failed_sync_stands_where_it_was_written() -> None:
+    machine = Machine()
+    machine.disk.troubles.failing, machine.disk.troubles.failing_in = True, ("sync",)
+    with pytest.raises(OSError):
+        machine.do(machine.file.write_at(2 * SECTOR_BYTES, b"b" * SECTOR_BYTES, sync=True))
+    machine.do(machine.file.write_at(2 * SECTOR_BYTES, b"c" * SECTOR_BYTES, sync=True))
+    left = machine.disk.lose_power().contents(PATH)
+    assert left[2 * SECTOR_BYTES :] == b"c" * SECTOR_BYTES
+
+
 def test_a_stalled_disk_finishes_nothing_until_it_goes_on(machine: Machine) -> None:
     machine.disk.troubles.stalled = True
     task = machine.begin(machine.file.write_at(0, b"b" * SECTOR_BYTES, sync=True))
