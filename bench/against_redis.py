@@ -1,7 +1,8 @@
 """``make bench``: redis-benchmark against a three-replica cluster and against one Redis that syncs every write.
 
-The two take turns within one run, so that a busy moment of the machine meets both; the table shows medians. Both
-make a write durable before they acknowledge it: the cluster on a majority of three replicas, Redis on itself.
+The two take turns within one run, so that a busy moment of the machine meets both, and start anew for each: where
+a process happens to lie in memory makes a twentieth of its speed. The table shows medians. Both make a write durable
+before they acknowledge it: the cluster on a majority of three replicas, Redis on itself.
 All processes, and the load generator, share this machine.
 """
 
@@ -38,22 +39,22 @@ def main() -> None:
     require("redis-benchmark", "redis-server")
     workloads = [Workload(command, depth) for depth in options.pipelines for command in ("SET", "GET")]
     results: Results = defaultdict(list)
-    with (
-        tempfile.TemporaryDirectory(prefix="oarlock-bench-", dir=options.directory) as directory,
-        cluster(Path(directory) / "oarlock", options.at) as ours,
-        redis_server(Path(directory) / "redis") as theirs,
-    ):
-        for server in (ours, theirs):
-            fill(server)
-        for alternation in range(1, options.alternations + 1):
+    for alternation in range(1, options.alternations + 1):
+        with (
+            tempfile.TemporaryDirectory(prefix="oarlock-bench-", dir=options.directory) as directory,
+            cluster(Path(directory) / "oarlock", options.at) as ours,
+            redis_server(Path(directory) / "redis") as theirs,
+        ):
+            for server in (ours, theirs):
+                fill(server)
             for workload in workloads:
                 for server in (ours, theirs) if alternation % 2 else (theirs, ours):
                     command, depth = workload
                     note(f"{alternation}/{options.alternations}  {command} -P {depth}  {server.name}")
                     load = partial(redis_benchmark, server, command, depth, workload.requests(options.scale))
                     results[workload, server.name].append(measure(server, load))
-        for server in (ours, theirs):
-            verify(server)
+            for server in (ours, theirs):
+                verify(server)
     note("")
     print_table(workloads, results, options)
     if options.json is not None:

@@ -1,8 +1,9 @@
 """``make bench-reads``: what linearizability costs a read.
 
 The same server twice, taking turns within one run: as it is, and answering GETs from its leader's state at once,
-without the round that proves that it still leads (``unverified.py``). At the end the followers of each are
-stopped, to show that the one needs them for a GET and the other does not: else the comparison would be void.
+without the round that proves that it still leads (``unverified.py``). Both start anew for each turn: where a process
+happens to lie in memory makes a twentieth of its speed, and keeps to it for life. At the end the followers of each
+are stopped, to show that the one needs them for a GET and the other does not: else the comparison would be void.
 """
 
 import argparse
@@ -35,25 +36,26 @@ def main() -> None:
     options = parse_arguments()
     require("redis-benchmark")
     results: Results = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="oarlock-bench-", dir=options.directory) as name:
-        directory = Path(name)
+    answers: dict[str, bool] = {}
+    for alternation in range(1, options.alternations + 1):
         with (
-            cluster(directory / "verified", "leader", "verified") as verified,
-            cluster(directory / "unverified", "leader", "unverified", package=options.unverified) as unverified,
+            tempfile.TemporaryDirectory(prefix="oarlock-bench-", dir=options.directory) as name,
+            cluster(Path(name) / "verified", "leader", "verified") as verified,
+            cluster(Path(name) / "unverified", "leader", "unverified", package=options.unverified) as unverified,
         ):
             servers = (verified, unverified)
             for server in servers:
                 fill(server)
-            for alternation in range(1, options.alternations + 1):
-                for depth, requests in REQUESTS.items():
-                    for server in servers if alternation % 2 else reversed(servers):
-                        note(f"{alternation}/{options.alternations}  GET -P {depth}  {server.name}")
-                        count = max(int(requests * options.scale), CLIENTS * depth)
-                        load = partial(redis_benchmark, server, "GET", depth, count)
-                        results[depth, server.name].append(measure(server, load))
+            for depth, requests in REQUESTS.items():
+                for server in servers if alternation % 2 else reversed(servers):
+                    note(f"{alternation}/{options.alternations}  GET -P {depth}  {server.name}")
+                    count = max(int(requests * options.scale), CLIENTS * depth)
+                    load = partial(redis_benchmark, server, "GET", depth, count)
+                    results[depth, server.name].append(measure(server, load))
             for server in servers:
                 verify(server)
-            answers = {server.name: answers_alone(server, directory / server.name) for server in servers}
+            if alternation == options.alternations:
+                answers = {server.name: answers_alone(server, Path(name) / server.name) for server in servers}
     if answers != {"verified": False, "unverified": True}:
         sys.exit(f"with both followers stopped, a GET was answered: {answers}; so the comparison means nothing")
     note("")
