@@ -33,8 +33,8 @@ KERNEL = {
     "recv": "read from sockets",
     "epoll_pwait": "wait for sockets",
     "epoll_wait": "wait for sockets",
-    "pwrite64": "write and sync the log",
-    "pwrite": "write and sync the log",
+    "pwrite64": "write, sync the log",
+    "pwrite": "write, sync the log",
 }
 """Of the innermost frame."""
 LOCK = ("take_gil", "pthread_cond_timedwait", "PyThread_acquire_lock", "futex")
