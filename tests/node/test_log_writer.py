@@ -52,7 +52,7 @@ class Desk:
         self.reports: list[tuple[Persist, Outgoing]] = []
         self.failures: list[BaseException] = []
         self.writer = LogWriter(
-            self.wal,  # type: ignore[arg-type]
+            self.wal,
             DurablePosition(Term(0), Index(0), Term(0)),
             lambda persist, messages: self.reports.append((persist, messages)),
             self.failures.append,

@@ -6,12 +6,12 @@ While a write runs, the next ones gather, and become one frame and one fsync: th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from oarlock.core.messages import CoreMessage
 from oarlock.core.ready import Persist
-from oarlock.storage.wal import DurableState, Wal
+from oarlock.storage.wal import DurableState
 from oarlock.types import Entry, Index, ReplicaId, Term
 
 LATENCY_SHARE = 0.1
@@ -35,12 +35,23 @@ class DurablePosition(NamedTuple):
         return cls(state.term, last.index if last else state.base_index, last.term if last else state.base_term)
 
 
+class AppendsDurably(Protocol):
+    """What it takes of a :class:`~oarlock.storage.wal.Wal`, which says what each means."""
+
+    @property
+    def has_space(self) -> bool: ...
+
+    async def append(
+        self, term: Term, vote: ReplicaId, entries: Sequence[Entry], base: tuple[Index, Term] | None = None
+    ) -> None: ...
+
+
 class LogWriter:
     """Feeds the WAL and reports, in order, what became durable."""
 
     def __init__(
         self,
-        wal: Wal,
+        wal: AppendsDurably,
         durable: DurablePosition,
         on_durable: Callable[[Persist, Outgoing], None],
         on_failure: Callable[[BaseException], None],
