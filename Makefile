@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Three at a time, also on two cores: a quarter of their time tests wait, for disks, timers and processes.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 FUZZ_INPUTS ?= 1000000
 COMPILED_TESTS ?= tests/test_compiled.py tests/core tests/kv tests/network tests/node tests/server tests/storage tests/process
 
