@@ -1,9 +1,9 @@
 """``make bench``: redis-benchmark against a three-replica cluster and against one Redis that syncs every write.
 
-The two take turns within one run, so that a busy moment of the machine meets both, and start anew for each: where
-a process happens to lie in memory makes a twentieth of its speed. The table shows medians. Both make a write durable
-before they acknowledge it: the cluster on a majority of three replicas, Redis on itself.
-All processes, and the load generator, share this machine.
+The two take turns within one run, so that a busy moment of the machine meets both, and start anew for each:
+launches of the same program differ by a twentieth, each for as long as it runs. The table shows medians. Both make a
+write durable before they acknowledge it: the cluster on a majority of three replicas, Redis on itself. All processes,
+and the load generator, share this machine.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """``make bench-reads``: what linearizability costs a read.
 
 The same server twice, taking turns within one run: as it is, and answering GETs from its leader's state at once,
-without the round that proves that it still leads (``unverified.py``). Both start anew for each turn: where a process
-happens to lie in memory makes a twentieth of its speed, and keeps to it for life. At the end the followers of each
-are stopped, to show that the one needs them for a GET and the other does not: else the comparison would be void.
+without the round that proves that it still leads (``unverified.py``). Both start anew for each turn: launches of
+the same program differ by a twentieth, each for as long as it runs. At the end the followers of each are stopped, to
+show that the one needs them for a GET and the other does not: else the comparison would be void.
 """
 
 import argparse

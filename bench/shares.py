@@ -33,6 +33,7 @@ KERNEL = {
     "recv": "read from sockets",
     "epoll_pwait": "wait for sockets",
     "epoll_wait": "wait for sockets",
+    "fdatasync": "write, sync the log",
     "pwrite64": "write, sync the log",
     "pwrite": "write, sync the log",
 }

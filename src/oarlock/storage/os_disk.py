@@ -101,12 +101,12 @@ class OsDisk:
         self._housekeeping.stop()
 
     async def open(self, path: str, *, create: bool = False) -> File:
-        create_new = os.O_CREAT | os.O_EXCL if create else 0
+        flags = self._access | os.O_CLOEXEC
 
         def open_twice() -> tuple[int, int]:
-            descriptor = os.open(path, self._access | os.O_CLOEXEC | create_new, 0o644)
+            descriptor = os.open(path, flags | (os.O_CREAT | os.O_EXCL if create else 0), 0o644)
             try:
-                return descriptor, os.open(path, self._access | os.O_CLOEXEC | os.O_DSYNC)
+                return descriptor, os.open(path, flags | os.O_DSYNC)
             except OSError:
                 os.close(descriptor)
                 if create:
